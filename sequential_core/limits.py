@@ -1,0 +1,51 @@
+"""What one hop of a task may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from sequential_core.errors import InvalidRequestError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# The guest's image and its stack take 1.4 MiB; below this the engine could not even start.
+_LEAST_MEMORY_BYTES = 4 * MIB
+
+# WebAssembly memory with 32-bit addresses.
+_MOST_MEMORY_BYTES = 4096 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds for one hop. Whatever passes one ends the task with an error that names it.
+
+    The depth of recursion is not among them: it is part of the guest, about 1,700 frames of plain
+    functions, and passing it is a `RangeError` that the code can catch.
+
+    Attributes:
+        cpu_seconds: CPU time of the thread that runs the guest.
+        memory_bytes: the guest's whole memory, with its stack and the engine's own 0.4 MiB.
+        code_bytes: the posted code in UTF-8.
+        pending_requests: requests that wait for an answer at one pause.
+        result_bytes: the result as JSON in UTF-8.
+        log_bytes: what the code may write to `console` in one hop, in UTF-8; the rest is dropped,
+            and the last log entry says so.
+        state_bytes: the state of a pause, compressed.
+    """
+
+    cpu_seconds: float = 5.0
+    memory_bytes: int = 64 * MIB
+    code_bytes: int = 256 * KIB
+    pending_requests: int = 256
+    result_bytes: int = 1 * MIB
+    log_bytes: int = 64 * KIB
+    state_bytes: int = 16 * MIB
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise InvalidRequestError(field.name, "a limit is a number above zero")
+        if not _LEAST_MEMORY_BYTES <= self.memory_bytes <= _MOST_MEMORY_BYTES:
+            raise InvalidRequestError("memory_bytes", "the memory is between 4 MiB and 4 GiB")

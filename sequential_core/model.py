@@ -1,0 +1,389 @@
+"""The values that travel between the layers, and their JSON form.
+
+Python names are snake_case, JSON names are camelCase; the pairs stand in the `to_dict` and `from_dict` of each
+class and nowhere else. Instants are aware and UTC; in JSON they are RFC 3339 strings.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sequential_core.errors import InvalidRequestError, InvalidTaskIdError
+
+MAX_ID_LENGTH = 256
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+class Status(StrEnum):
+    """Where a task stands."""
+
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    ERROR = "error"
+
+
+#: From where to where a hop may take a task; None is a task that has not begun.
+TRANSITIONS: dict[Status | None, frozenset[Status]] = {
+    None: frozenset(Status),
+    Status.PAUSED: frozenset(Status),
+    Status.COMPLETED: frozenset(),
+    Status.ERROR: frozenset(),
+}
+
+
+class ErrorKind(StrEnum):
+    """Why a task ended with an error."""
+
+    EXCEPTION = "exception"
+    DEADLOCK = "deadlock"
+    CPU_LIMIT = "cpu_limit"
+    MEMORY_LIMIT = "memory_limit"
+    STACK_LIMIT = "stack_limit"
+    PENDING_REQUESTS_LIMIT = "pending_requests_limit"
+    RESULT_LIMIT = "result_limit"
+    RESULT_NOT_JSON = "result_not_json"
+    STATE_LIMIT = "state_limit"
+    ENGINE = "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetail:
+    """The parts of a task's error.
+
+    Attributes:
+        kind: an uncaught exception, a limit, or a deadlock.
+        name, message: as in JavaScript; `str()` joins them.
+        line, column: where in the posted code, counted from 1; None if unknown.
+        stack: the frames of the posted code, one a line; empty if unknown.
+    """
+
+    kind: ErrorKind
+    name: str
+    message: str
+    line: int | None = None
+    column: int | None = None
+    stack: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}" if self.message else self.name
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind.value,
+            "name": self.name,
+            "message": self.message,
+            "line": self.line,
+            "column": self.column,
+            "stack": self.stack,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ErrorDetail:
+        return cls(**{**data, "kind": ErrorKind(data["kind"])})
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One call of `console`: its level (log, info, warn, error, debug) and its text."""
+
+    level: str
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"level": self.level, "message": self.message}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LogEntry:
+        return cls(data["level"], data["message"])
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRequest:
+    """A call of `fetch` that waits for its answer.
+
+    Attributes:
+        id: counts the calls of the task, from 1.
+        url, method, headers, body: what to send; header names are in lower case, body is text or None.
+        line, column: where the code called it; None if unknown.
+    """
+
+    id: int
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "url": self.url,
+            "method": self.method,
+            "headers": dict(self.headers),
+            "body": self.body,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PendingRequest:
+        return cls(**data)
+
+
+# --- Answers to a pending request --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ValueAnswer:
+    """A JSON value, delivered as it is."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseAnswer:
+    """A response, delivered as a standard `Response`. `body` is text or None."""
+
+    status: int = 200
+    status_text: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    url: str = ""
+    redirected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """A failed fetch: the promise rejects with a `TypeError` of this message."""
+
+    message: str
+
+
+Answer = ValueAnswer | ResponseAnswer | ErrorAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class TakenAnswer:
+    """Remembers an answer that was taken, so that its repetition is known as one.
+
+    Attributes:
+        request_id: the request that it answered.
+        revision: the pause that it was taken at.
+        digest: of the answer, in hexadecimal.
+    """
+
+    request_id: int
+    revision: int
+    digest: str
+
+
+# --- Task ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PausedState:
+    """Where a paused task stands.
+
+    Attributes:
+        line, column: the call of the oldest pending request; None if unknown.
+        hops: how often the program has run so far.
+        pending: ids of the pending requests, oldest first.
+        state_bytes: size of the state.
+    """
+
+    line: int | None
+    column: int | None
+    hops: int
+    pending: tuple[int, ...]
+    state_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "line": self.line,
+            "column": self.column,
+            "hops": self.hops,
+            "pending": list(self.pending),
+            "stateBytes": self.state_bytes,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PausedState:
+        return cls(data["line"], data["column"], data["hops"], tuple(data["pending"]), data["stateBytes"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A program and where it stands. A value: every hop makes a new one.
+
+    It reads as a mapping of its JSON form too: `task["fetchRequest"]`, `dict(task)`.
+
+    Attributes:
+        id: unique in a storage.
+        name: a label of the caller's, or None.
+        status: paused, completed or error.
+        result: the value of the final expression, once completed.
+        error_detail: what went wrong, if the status is error; `error` is its short form.
+        fetch_requests: the pending requests, oldest first; `fetch_request` is the oldest.
+        vm_state: the paused program, opaque; None once it has ended.
+        paused_state: where it stands, only while paused.
+        logs: what the code wrote to `console` in the last hop.
+        revision: counts the saves.
+        created_at, updated_at: instants.
+        expires_at: from this instant on the task does not exist; None if it is not stored.
+        ttl: how long a pause is kept.
+        retain: how long the outcome is kept; None if it is not.
+        code_sha256: of the posted code in UTF-8, in hexadecimal.
+        code: the posted code, in the task that `execute` returns and saves; None when loaded.
+        taken: the latest answers that were taken, oldest first.
+    """
+
+    id: str
+    name: str | None = None
+    status: Status
+    result: Any = None
+    error_detail: ErrorDetail | None = None
+    fetch_requests: tuple[PendingRequest, ...] = ()
+    vm_state: bytes | None = field(default=None, repr=False)
+    paused_state: PausedState | None = None
+    logs: tuple[LogEntry, ...] = ()
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None
+    ttl: timedelta
+    retain: timedelta | None = None
+    code_sha256: str
+    code: str | None = field(default=None, repr=False)
+    taken: tuple[TakenAnswer, ...] = ()
+
+    @property
+    def error(self) -> str | None:
+        """Such as "TypeError: bad"; None if the task did not fail."""
+        return None if self.error_detail is None else str(self.error_detail)
+
+    @property
+    def fetch_request(self) -> PendingRequest | None:
+        """The oldest pending request; None if the task is not paused."""
+        return self.fetch_requests[0] if self.fetch_requests else None
+
+    def expired(self, now: datetime) -> bool:
+        """Whether the task has ceased to exist; at the very instant it has."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def keys(self) -> list[str]:
+        return list(self.to_dict())
+
+    def __getitem__(self, name: str) -> Any:
+        return self.to_dict()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def to_dict(self, *, include_vm_state: bool = True) -> dict[str, Any]:
+        """The JSON form. `vmState` is base64, and may be left out."""
+        state = None if self.vm_state is None else base64.b64encode(self.vm_state).decode()
+        requests = [request.to_dict() for request in self.fetch_requests]
+        return {
+            "id": self.id,
+            "name": self.name,
+            "status": self.status.value,
+            "result": self.result,
+            "error": self.error,
+            "errorDetail": None if self.error_detail is None else self.error_detail.to_dict(),
+            "fetchRequest": requests[0] if requests else None,
+            "fetchRequests": requests,
+            **({"vmState": state} if include_vm_state else {}),
+            "pausedState": None if self.paused_state is None else self.paused_state.to_dict(),
+            "logs": [entry.to_dict() for entry in self.logs],
+            "revision": self.revision,
+            "createdAt": _to_rfc3339(self.created_at),
+            "updatedAt": _to_rfc3339(self.updated_at),
+            "expiresAt": None if self.expires_at is None else _to_rfc3339(self.expires_at),
+            "ttl": self.ttl.total_seconds(),
+            "retain": None if self.retain is None else self.retain.total_seconds(),
+            "codeSha256": self.code_sha256,
+            "taken": [[taken.request_id, taken.revision, taken.digest] for taken in self.taken],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Task:
+        """The task of a JSON form.
+
+        Raises:
+            InvalidRequestError: it is not the JSON form of a task.
+        """
+        try:
+            error, paused, state = data["errorDetail"], data["pausedState"], data.get("vmState")
+            expires, retain = data["expiresAt"], data["retain"]
+            return cls(
+                id=data["id"],
+                name=data["name"],
+                status=Status(data["status"]),
+                result=data["result"],
+                error_detail=None if error is None else ErrorDetail.from_dict(error),
+                fetch_requests=tuple(PendingRequest.from_dict(each) for each in data["fetchRequests"]),
+                vm_state=None if state is None else base64.b64decode(state, validate=True),
+                paused_state=None if paused is None else PausedState.from_dict(paused),
+                logs=tuple(LogEntry.from_dict(entry) for entry in data["logs"]),
+                revision=data["revision"],
+                created_at=_from_rfc3339(data["createdAt"]),
+                updated_at=_from_rfc3339(data["updatedAt"]),
+                expires_at=None if expires is None else _from_rfc3339(expires),
+                ttl=timedelta(seconds=data["ttl"]),
+                retain=None if retain is None else timedelta(seconds=retain),
+                code_sha256=data["codeSha256"],
+                taken=tuple(TakenAnswer(*taken) for taken in data["taken"]),
+            )
+        except (KeyError, TypeError, ValueError, binascii.Error) as error:
+            raise InvalidRequestError("task", "it is not the JSON form of a task") from error
+
+
+def _to_rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _from_rfc3339(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+# --- Checks --------------------------------------------------------------------------------------
+
+
+def check_task_id(task_id: object) -> str:
+    """The id, if a task may have it: 1 to 256 characters, none of them a control character.
+
+    Raises:
+        InvalidTaskIdError: it may not.
+    """
+    if not isinstance(task_id, str):
+        raise InvalidTaskIdError(f"it must be a string, not {type(task_id).__name__}")
+    if not 1 <= len(task_id) <= MAX_ID_LENGTH:
+        raise InvalidTaskIdError(f"it has {len(task_id)} characters; 1 to {MAX_ID_LENGTH} are allowed")
+    if _CONTROL.search(task_id):
+        raise InvalidTaskIdError("it has a control character")
+    return task_id
+
+
+def check_duration(name: str, value: object) -> timedelta:
+    """A duration: a `timedelta`, or seconds; longer than nothing, at most 100 years.
+
+    Raises:
+        InvalidRequestError: it is not one.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            value = timedelta(seconds=value)
+        except (OverflowError, ValueError):
+            raise InvalidRequestError(name, "it is not a duration") from None
+    if not isinstance(value, timedelta):
+        raise InvalidRequestError(name, f"it must be a timedelta or seconds, not {type(value).__name__}")
+    if not timedelta(0) < value <= timedelta(days=36525):
+        raise InvalidRequestError(name, "it must be longer than nothing and at most 100 years")
+    return value

@@ -1,0 +1,235 @@
+"""The state of a paused program as bytes: the difference between a memory and its guest's image.
+
+Both are compared in words of eight bytes. What differs is kept as *runs*: where, how long, and the new
+content. New content compresses better than its XOR with the image, since pointers and
+atoms repeat (2,250 bytes against 3,400 for the reference program). Layout, little-endian:
+
+    offset  bytes
+    0       4      magic, b"SEQ\\x1a"
+    4       2      format version
+    6       2      size of the memory, in WebAssembly pages of 64 KiB
+    8       4      handle of the program's main promise
+    12      4      number of runs
+    16      4      size of the body, decompressed
+    20      32     SHA-256 of the guest
+    52      16     BLAKE2b-128 over everything else: bytes 0 to 51 and 68 to the end
+    68             the body, zstd: for each run the words between it and the one before, then for
+                   each run its words, both as LEB128; then the content of all runs
+
+Everything is checked before a byte of it reaches a VM.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import zstandard
+
+from sequential_core.errors import StateCorruptedError, StateFormatError
+
+FORMAT_VERSION = 1
+WORD_BYTES = 8
+WASM_PAGE_BYTES = 65536
+
+_MAGIC = b"SEQ\x1a"
+_HEADER = struct.Struct("<4sHHIII32s")
+_DIGEST_BYTES = 16
+_BODY = _HEADER.size + _DIGEST_BYTES
+
+# Memories are compared in steps: most pages are equal, and in one that is not, most blocks.
+PAGE_BYTES = 4096
+_BLOCK_BYTES = 256
+
+# An equal word between two that differ is cheaper to keep than another run.
+_GAP_WORDS = 1
+
+# A higher level takes longer than a few bytes are worth at every pause.
+_ZSTD_LEVEL = 3
+
+Run = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A memory as a difference to the image of a guest.
+
+    Attributes:
+        guest: SHA-256 of the guest, in hexadecimal.
+        memory_pages: size of the memory, in WebAssembly pages of 64 KiB.
+        main: handle of the program's main promise.
+        runs: where the memory differs: offsets from where the image begins, ascending, and the
+            bytes there; both multiples of eight, no run empty, none touching the next.
+    """
+
+    guest: str
+    memory_pages: int
+    main: int
+    runs: tuple[Run, ...]
+
+
+def encode(state: State) -> bytes:
+    """The bytes of a state."""
+    gaps, lengths, end = [], [], 0
+    for offset, data in state.runs:
+        gaps.append((offset - end) // WORD_BYTES)
+        lengths.append(len(data) // WORD_BYTES)
+        end = offset + len(data)
+    raw = b"".join([_varints(gaps + lengths), *(data for _, data in state.runs)])
+    header = _HEADER.pack(
+        _MAGIC,
+        FORMAT_VERSION,
+        state.memory_pages,
+        state.main,
+        len(state.runs),
+        len(raw),
+        bytes.fromhex(state.guest),
+    )
+    body = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_content_size=False).compress(raw)
+    return header + _digest(header, body) + body
+
+
+def decode(data: bytes) -> State:
+    """The state that `encode` made these bytes of.
+
+    Raises:
+        StateFormatError: the bytes are of a later format.
+        StateCorruptedError: they are not a state, not a whole one, or were altered.
+    """
+    if len(data) < _BODY:
+        raise StateCorruptedError("it is too short")
+    magic, version, memory_pages, main, count, size, guest = _HEADER.unpack_from(data)
+    if magic != _MAGIC:
+        raise StateCorruptedError("it does not begin like a state")
+    if version > FORMAT_VERSION:
+        raise StateFormatError(version, FORMAT_VERSION)
+    header, digest, body = data[: _HEADER.size], data[_HEADER.size : _BODY], data[_BODY:]
+    if version < 1 or _digest(header, body) != digest:
+        raise StateCorruptedError("its digest does not match")
+    memory_bytes = memory_pages * WASM_PAGE_BYTES
+    if size > 2 * memory_bytes:  # the index of a run is shorter than the run
+        raise StateCorruptedError("its size does not match")
+    runs = _runs(_decompress(body, size), count, memory_bytes)
+    return State(guest.hex(), memory_pages, main, runs)
+
+
+def _digest(header: bytes, body: bytes) -> bytes:
+    return hashlib.blake2b(header + body, digest_size=_DIGEST_BYTES).digest()
+
+
+def _decompress(body: bytes, size: int) -> bytes:
+    try:
+        # One byte more than there should be: a longer content is then seen, and never unpacked.
+        raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=size + 1)
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise StateCorruptedError("it does not decompress") from error
+    if len(raw) != size:
+        raise StateCorruptedError("its size does not match")
+    return raw
+
+
+def _runs(raw: bytes, count: int, memory_bytes: int) -> tuple[Run, ...]:
+    """The runs of a decompressed body, checked."""
+    numbers, at = _read_varints(raw, 2 * count)
+    runs, end = [], 0
+    for position, (gap, length) in enumerate(zip(numbers[:count], numbers[count:], strict=True)):
+        offset, size = end + gap * WORD_BYTES, length * WORD_BYTES
+        if not length or (position and not gap):
+            raise StateCorruptedError("a run is empty, or touches the one before")
+        end = offset + size
+        runs.append((offset, raw[at : at + size]))
+        at += size
+    if at != len(raw):
+        raise StateCorruptedError("its runs do not fill it")
+    if end > memory_bytes:
+        raise StateCorruptedError("a run lies outside the memory")
+    return tuple(runs)
+
+
+def _varints(numbers: Iterable[int]) -> bytes:
+    out = bytearray()
+    for number in numbers:
+        while number > 0x7F:
+            out.append(number & 0x7F | 0x80)
+            number >>= 7
+        out.append(number)
+    return bytes(out)
+
+
+def _read_varints(data: bytes, count: int) -> tuple[list[int], int]:
+    numbers: list[int] = []
+    number = shift = at = 0
+    try:
+        while len(numbers) < count:
+            byte = data[at]
+            at += 1
+            number |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                numbers.append(number)
+                number = shift = 0
+            elif shift > 28:
+                raise StateCorruptedError("a number is too long")
+    except IndexError:
+        raise StateCorruptedError("its index is cut short") from None
+    return numbers, at
+
+
+def changed_pages(memory: bytes | bytearray, base: bytes) -> list[int]:
+    """Offsets of the pages of 4 KiB in which a memory differs from its base.
+
+    Behind its end the base counts as zeros.
+    """
+    pages = []
+    for offset in range(0, len(memory), PAGE_BYTES):
+        page = memory[offset : offset + PAGE_BYTES]
+        if page != (base[offset : offset + PAGE_BYTES] or _ZEROS):
+            pages.append(offset)
+    return pages
+
+
+_ZEROS = bytes(PAGE_BYTES)
+
+
+def difference(memory: bytes | bytearray, base: bytes, pages: Iterable[int]) -> tuple[Run, ...]:
+    """The runs in which a memory differs from its base.
+
+    Args:
+        memory, base: a whole number of pages each; behind its end the base counts as zeros.
+        pages: from `changed_pages`; other pages are taken to be equal.
+    """
+    blocks = []
+    for page in pages:
+        other = base[page : page + PAGE_BYTES] or _ZEROS
+        for at in range(0, PAGE_BYTES, _BLOCK_BYTES):
+            if memory[page + at : page + at + _BLOCK_BYTES] != other[at : at + _BLOCK_BYTES]:
+                blocks.append(page + at)
+    ours = b"".join(memory[at : at + _BLOCK_BYTES] for at in blocks)
+    theirs = b"".join(base[at : at + _BLOCK_BYTES] or _ZEROS[:_BLOCK_BYTES] for at in blocks)
+    # Python has no faster way to find the words that differ than one XOR of large integers.
+    xor = int.from_bytes(ours, "little") ^ int.from_bytes(theirs, "little")
+    words = memoryview(xor.to_bytes(len(ours), "little")).cast("Q")
+    per_block = _BLOCK_BYTES // WORD_BYTES
+    differing = [
+        blocks[i // per_block] // WORD_BYTES + i % per_block
+        for i in itertools.compress(itertools.count(), words)
+    ]
+    return _joined(memory, differing)
+
+
+def _joined(memory: bytes | bytearray, words: list[int]) -> tuple[Run, ...]:
+    """Runs of neighbouring words, and of words with no more than `_GAP_WORDS` between them."""
+    if not words:
+        return ()
+    runs = []
+    start = last = words[0]
+    for word in words:
+        if word - last > 1 + _GAP_WORDS:
+            runs.append((start * WORD_BYTES, bytes(memory[start * WORD_BYTES : (last + 1) * WORD_BYTES])))
+            start = word
+        last = word
+    runs.append((start * WORD_BYTES, bytes(memory[start * WORD_BYTES : (last + 1) * WORD_BYTES])))
+    return tuple(runs)

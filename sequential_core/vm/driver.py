@@ -1,0 +1,369 @@
+"""`start` and `resume`: one hop of a program, with no I/O.
+
+A hop takes a program from where it stands to where nothing can go on without an answer. Its
+outcome is a value, on which the caller matches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import wasmtime
+
+from sequential_core import state as codec
+from sequential_core.errors import (
+    CodeSyntaxError,
+    CodeTooLargeError,
+    InvalidCodeError,
+    StateCorruptedError,
+)
+from sequential_core.limits import Limits
+from sequential_core.model import (
+    Answer,
+    ErrorAnswer,
+    ErrorDetail,
+    ErrorKind,
+    LogEntry,
+    PendingRequest,
+    ResponseAnswer,
+    ValueAnswer,
+)
+from sequential_core.vm import guest as guests
+from sequential_core.vm import heap, runtime
+from sequential_core.vm.guest import Guest
+from sequential_core.vm.machine import EVAL_ASYNC, FILE_NAME, PRELUDE_NAME, RANDOM_STATE_BYTES, GuestError, Machine, OutOfMemory
+
+_PENDING, _FULFILLED = 0, 1
+
+# From here on a snapshot is preceded by a collection of cyclic garbage, which takes as long as
+# there are live objects: 0.15 ms for a small program.
+_COLLECT_ABOVE_PAGES = 64
+
+_POSITION = re.compile(rf"{re.escape(FILE_NAME)}:(\d+):(\d+)")
+_DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The program ended; `result` is its value, as `JSON.stringify` writes it, parsed."""
+
+    result: Any
+    logs: tuple[LogEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The program waits for answers; `state` goes on with `resume`.
+
+    Attributes:
+        state: the program as bytes.
+        requests: every pending request, oldest first.
+        logs: what the code wrote to `console` in this hop.
+    """
+
+    state: bytes
+    requests: tuple[PendingRequest, ...]
+    logs: tuple[LogEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The program ended with an error, of its own or because it passed a limit."""
+
+    error: ErrorDetail
+    logs: tuple[LogEntry, ...]
+
+
+Outcome = Completed | Suspended | Failed
+
+
+def start(code: str, limits: Limits = _DEFAULT_LIMITS) -> Outcome:
+    """Runs a program from its beginning.
+
+    Args:
+        code: a script with top-level await. The value of its final expression is the result.
+        limits: bounds of this hop.
+
+    Raises:
+        InvalidCodeError: the code is not a string of Unicode text.
+        CodeTooLargeError: it is larger than `limits.code_bytes`.
+        CodeSyntaxError: it does not parse.
+        GuestNotFoundError: the installation has no guest.
+    """
+    program = Program(guests.current(), limits)
+    return program.hop(lambda: program.begin(encode_code(code, limits)))
+
+
+def resume(state: bytes, answers: Mapping[int, Answer], limits: Limits = _DEFAULT_LIMITS) -> Outcome:
+    """Goes on with a program where it waits.
+
+    Args:
+        state: the bytes of a `Suspended`.
+        answers: by the id of a pending request; one or more, delivered in this order.
+        limits: bounds of this hop.
+
+    Raises:
+        StateError: the bytes cannot be resumed here; see its subclasses.
+        KeyError: an id is not pending.
+    """
+    paused = codec.decode(state)
+    program = Program(guests.load(paused.guest), limits)
+    return program.hop(lambda: program.go_on(paused, answers))
+
+
+def encode_code(code: str, limits: Limits) -> bytes:
+    """The code in UTF-8, checked."""
+    if not isinstance(code, str):
+        raise InvalidCodeError(f"the code must be a string, not {type(code).__name__}")
+    try:
+        data = code.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidCodeError(f"the code has half of a surrogate pair at offset {error.start}") from None
+    if len(data) > limits.code_bytes:
+        raise CodeTooLargeError(len(data), limits.code_bytes)
+    return data
+
+
+class _Stop(Exception):
+    """Ends a hop as `Failed`."""
+
+    def __init__(self, error: ErrorDetail) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class Program:
+    """A program in a machine. `start` and `resume` are all that most callers need.
+
+    Keeping one and calling `hop` with `settle` again and again runs a program uncut, without a
+    snapshot being restored: what the tests compare the cut run to.
+    """
+
+    def __init__(self, guest: Guest, limits: Limits) -> None:
+        self._guest = guest
+        self._limits = limits
+        self._machine = Machine(guest, limits)
+        self._main = 0
+
+    def hop(self, step: Any) -> Outcome:
+        """Runs `step`, then whatever can run, and tells where that ended."""
+        machine = self._machine
+        machine.logs = []
+        try:
+            with runtime.cpu_time(machine, self._limits.cpu_seconds):
+                with _failures(self):
+                    step()
+                    machine.run_jobs()
+                    return self._outcome()
+        except _Stop as stop:
+            return Failed(stop.error, tuple(machine.logs))
+
+    def begin(self, code: bytes) -> None:
+        """Starts the code. To be called in `hop`."""
+        machine = self._machine
+        machine.prepare()
+        try:
+            self._main = machine.eval(code, FILE_NAME, EVAL_ASYNC)
+        except GuestError as error:
+            # Whatever the code throws rejects its promise, so this is the parser.
+            detail = self._describe(error.handle)
+            if detail.name == "SyntaxError":
+                raise CodeSyntaxError(detail.message, detail.line, detail.column) from None
+            raise _Stop(detail) from None
+
+    def go_on(self, paused: codec.State, answers: Mapping[int, Answer]) -> None:
+        """Restores a state and delivers answers. To be called in `hop`."""
+        self._restore(paused)
+        self.settle(answers)
+
+    def settle(self, answers: Mapping[int, Answer]) -> None:
+        """Delivers answers. To be called in `hop`."""
+        machine = self._machine
+        machine.prepare()
+        for request_id, answer in answers.items():
+            argument = machine.new_string(encode_answer(request_id, answer))
+            settled = machine.apply("settle", argument)
+            machine.call("qjs_free_value", argument)
+            if not machine.truth(settled):
+                raise KeyError(request_id)
+
+    def _restore(self, paused: codec.State) -> None:
+        machine = self._machine
+        stack_end = self._guest.manifest.stack_end
+        size = paused.memory_pages * codec.WASM_PAGE_BYTES
+        more = size - machine.memory_bytes
+        if more < 0 or not stack_end <= paused.main < size:
+            raise StateCorruptedError("it does not fit its guest")
+        if more:
+            try:
+                machine.grow(more // codec.WASM_PAGE_BYTES)
+            except wasmtime.WasmtimeError:
+                raise _Stop(_memory_error(self._limits)) from None
+        try:
+            machine.write_all(paused.runs, stack_end)
+        except IndexError:
+            raise StateCorruptedError("it does not fit its guest") from None
+        self._main = paused.main
+
+    def _outcome(self) -> Outcome:
+        machine, limits = self._machine, self._limits
+        requests = _requests(machine.apply_text("requests"))
+        logs = tuple(machine.logs)
+        if len(requests) > limits.pending_requests:
+            message = f"{len(requests)} requests are pending; the limit is {limits.pending_requests}"
+            raise _Stop(_limit_error(ErrorKind.PENDING_REQUESTS_LIMIT, message))
+        if requests:
+            return Suspended(self._snapshot(), requests, logs)
+        status = machine.call("qjs_promise_state", self._main)
+        if status == _PENDING:
+            raise _Stop(_deadlock())
+        value = machine.call("qjs_promise_result", self._main)
+        if status != _FULFILLED:
+            raise GuestError(value)
+        return self._completed(value)
+
+    def _completed(self, value: int) -> Completed:
+        machine, limits = self._machine, self._limits
+        value = machine.property(value, "value")
+        if machine.call("qjs_is_promise", value):
+            # The final expression is a promise, such as a call of an async function: its value counts.
+            status = machine.call("qjs_promise_state", value)
+            if status == _PENDING:
+                raise _Stop(_deadlock())
+            value = machine.call("qjs_promise_result", value)
+            if status != _FULFILLED:
+                raise GuestError(value)
+        try:
+            text = machine.apply_text("result", value, limits.result_bytes + 1)
+        except GuestError as error:
+            detail = self._describe(error.handle)
+            if detail.kind is ErrorKind.EXCEPTION:
+                message = f"the result cannot be written as JSON: {detail.message}"
+                detail = replace(detail, kind=ErrorKind.RESULT_NOT_JSON, message=message)
+            raise _Stop(detail) from None
+        if len(text) > limits.result_bytes:
+            message = f"the result has more than {limits.result_bytes} bytes of JSON"
+            raise _Stop(_limit_error(ErrorKind.RESULT_LIMIT, message))
+        try:
+            return Completed(json.loads(text), tuple(machine.logs))
+        except RecursionError:
+            message = "the result cannot be written as JSON: it is nested too deeply"
+            raise _Stop(_limit_error(ErrorKind.RESULT_NOT_JSON, message)) from None
+
+    def _snapshot(self) -> bytes:
+        machine, limit = self._machine, self._limits.state_bytes
+        memory, pages = self._changed()
+        if len(pages) > _COLLECT_ABOVE_PAGES:
+            machine.call("qjs_run_gc")
+            memory, pages = self._changed()
+        runs = codec.difference(memory, self._guest.base, pages)
+        size = machine.memory_bytes // codec.WASM_PAGE_BYTES
+        state = codec.encode(codec.State(self._guest.sha256, size, self._main, runs))
+        if len(state) > limit:
+            raise _Stop(_limit_error(ErrorKind.STATE_LIMIT, f"the state has more than {limit} bytes"))
+        return state
+
+    def _changed(self) -> tuple[bytearray, list[int]]:
+        """The memory behind the C stack, its garbage as in the image, and its pages that changed."""
+        machine, manifest, base = self._machine, self._guest.manifest, self._guest.base
+        origin = manifest.stack_end
+        memory = bytearray(machine.read(origin, machine.memory_bytes))
+        random_state = manifest.random_state - origin
+        heap.blank(memory, base, [(random_state, random_state + RANDOM_STATE_BYTES)])
+        with contextlib.suppress(heap.Unexpected):
+            heap.blank(memory, base, heap.free_chunks(memory, manifest.heap_start - origin))
+        pages = codec.changed_pages(memory, base)
+        with contextlib.suppress(heap.Unexpected):
+            heap.blank(memory, base, heap.free_cells(memory, origin, manifest.arena_lists, set(pages)))
+        return memory, pages
+
+    def _describe(self, handle: int) -> ErrorDetail:
+        """The parts of what the guest threw. Running out of anything meanwhile is left to `_failures`."""
+        try:
+            parts = json.loads(self._machine.apply_text("describe", handle))
+        except (GuestError, OutOfMemory):
+            return _memory_error(self._limits)
+        if parts["name"] == "InternalError" and parts["message"] == "out of memory":
+            return _memory_error(self._limits)
+        lines = [line.strip() for line in parts["stack"].splitlines()]
+        lines = [line for line in lines if line and PRELUDE_NAME not in line]
+        place = next((found for line in lines if (found := _POSITION.search(line))), None)
+        return ErrorDetail(
+            kind=ErrorKind.EXCEPTION,
+            name=parts["name"],
+            message=parts["message"],
+            line=int(place[1]) if place else None,
+            column=int(place[2]) if place else None,
+            stack="\n".join(lines),
+        )
+
+
+@contextlib.contextmanager
+def _failures(program: Program) -> Iterator[None]:
+    """Turns whatever ends the guest into `_Stop`."""
+    try:
+        try:
+            yield
+        except GuestError as error:
+            raise _Stop(program._describe(error.handle)) from None
+    except OutOfMemory:
+        raise _Stop(_memory_error(program._limits)) from None
+    except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+        if runtime.out_of_time():
+            message = f"the hop used up its CPU time of {program._limits.cpu_seconds:g} s"
+            raise _Stop(_limit_error(ErrorKind.CPU_LIMIT, message)) from None
+        if isinstance(error, wasmtime.Trap) and error.trap_code is wasmtime.TrapCode.STACK_OVERFLOW:
+            # The parser and JSON recurse deeper in WebAssembly than the engine's own count of its stack.
+            detail = ErrorDetail(ErrorKind.STACK_LIMIT, "RangeError", "Maximum call stack size exceeded")
+            raise _Stop(detail) from None
+        raise _Stop(ErrorDetail(ErrorKind.ENGINE, "InternalError", "the engine stopped")) from error
+
+
+def _limit_error(kind: ErrorKind, message: str) -> ErrorDetail:
+    return ErrorDetail(kind, "LimitError", message)
+
+
+def _memory_error(limits: Limits) -> ErrorDetail:
+    return ErrorDetail(
+        ErrorKind.MEMORY_LIMIT, "InternalError", f"out of memory: a hop may use {limits.memory_bytes} bytes"
+    )
+
+
+def _deadlock() -> ErrorDetail:
+    return ErrorDetail(
+        ErrorKind.DEADLOCK, "DeadlockError", "the code awaits what nothing can settle: no request is pending"
+    )
+
+
+def _requests(text: bytes) -> tuple[PendingRequest, ...]:
+    return tuple(PendingRequest(**each) for each in json.loads(text))
+
+
+def encode_answer(request_id: int, answer: Answer) -> bytes:
+    """An answer as the prelude takes it.
+
+    Raises:
+        ValueError, TypeError, RecursionError: a value is not JSON.
+    """
+    payload: Any
+    match answer:
+        case ValueAnswer(value):
+            kind, payload = "value", value
+        case ResponseAnswer():
+            kind = "response"
+            payload = {
+                "status": answer.status,
+                "statusText": answer.status_text,
+                "headers": dict(answer.headers),
+                "body": answer.body,
+                "url": answer.url,
+                "redirected": answer.redirected,
+            }
+        case ErrorAnswer(message):
+            kind, payload = "error", message
+    return json.dumps([request_id, kind, payload], allow_nan=False, separators=(",", ":")).encode()

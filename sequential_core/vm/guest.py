@@ -1,0 +1,114 @@
+"""Guests: the baked modules of this installation, and how they are loaded.
+
+A guest is one file, `guests/<SHA-256>.wasm`: the engine with its initialised heap as its data
+section, and a manifest of the addresses that the host needs. A state fits only the guest that
+made it, so a release may carry several; `current.sha256` names the one that new tasks get.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import wasmtime
+
+from sequential_core.errors import GuestMismatchError, GuestNotFoundError
+from sequential_core.vm import cache, runtime, wasm
+
+DIRECTORY = Path(__file__).parent / "guests"
+CURRENT = Path(__file__).parent / "current.sha256"
+
+SECTION = "sequential"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Where things are in a guest's memory. All numbers are addresses.
+
+    Attributes:
+        stack_end: the C stack is below; it is dead whenever no call is under way.
+        heap_start: the first chunk of the heap, see `heap`.
+        arena_lists: the heads of the lists of arenas, see `heap`.
+        random_state: the eight bytes behind `Math.random`.
+        scratch: eight bytes for arguments, zero between calls.
+        undefined: a handle of the value `undefined`.
+        functions: handles of the prelude's functions.
+        packages: the npm packages that went into the guest, and their versions.
+    """
+
+    stack_end: int
+    heap_start: int
+    arena_lists: int
+    random_state: int
+    scratch: int
+    undefined: int
+    functions: dict[str, int]
+    packages: dict[str, str]
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Manifest:
+        return cls(**json.loads(text))
+
+
+class Guest:
+    """A guest, compiled and ready to be instantiated.
+
+    Attributes:
+        sha256: its name, in hexadecimal.
+        manifest: where things are in its memory.
+        base: the image behind the C stack: what states are differences to.
+        template: gives fresh instances.
+    """
+
+    def __init__(self, module: bytes) -> None:
+        content = wasm.custom_section(module, SECTION)
+        if content is None:
+            raise GuestNotFoundError
+        self.sha256 = hashlib.sha256(module).hexdigest()
+        self.manifest = Manifest.from_json(content)
+        self.template = runtime.linker().instantiate_pre(cache.compiled(module, self.sha256))
+        self.base = self._image()
+
+    def _image(self) -> bytes:
+        store = wasmtime.Store(runtime.engine())
+        store.set_wasi(wasmtime.WasiConfig())
+        memory = self.template.instantiate(store).exports(store)["memory"]
+        assert isinstance(memory, wasmtime.Memory)
+        return bytes(memory.read(store, self.manifest.stack_end))
+
+
+def installed() -> tuple[str, ...]:
+    """The SHA-256 of every guest of this installation."""
+    return tuple(sorted(path.stem for path in DIRECTORY.glob("*.wasm")))
+
+
+@functools.cache
+def current() -> Guest:
+    """The guest for new tasks.
+
+    Raises:
+        GuestNotFoundError: the installation has none.
+    """
+    try:
+        return load(CURRENT.read_text().strip())
+    except (OSError, GuestMismatchError) as error:
+        raise GuestNotFoundError from error
+
+
+@functools.lru_cache(maxsize=8)
+def load(sha256: str) -> Guest:
+    """The guest of that name.
+
+    Raises:
+        GuestMismatchError: it is not installed.
+    """
+    if sha256 not in installed():
+        raise GuestMismatchError(sha256, installed())
+    module = (DIRECTORY / f"{sha256}.wasm").read_bytes()
+    return Guest(module)

@@ -1,0 +1,216 @@
+"""One instance of the guest: calls into it, its strings, its memory.
+
+Everything here is synchronous and single-threaded; a machine lives for one hop and is dropped.
+Values of the guest are held by handles: addresses of boxed JSValues inside its memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import wasmtime
+
+from sequential_core.limits import MIB, Limits
+from sequential_core.model import LogEntry
+from sequential_core.vm import native, runtime
+
+if TYPE_CHECKING:
+    from sequential_core.vm.guest import Guest
+
+# JS_EVAL_FLAG_ASYNC: a script with top-level await, whose promise settles with {value: completion}.
+EVAL_ASYNC = 1 << 7
+
+# What the posted code is called in its stack traces.
+FILE_NAME = "task.js"
+
+# What the prelude is called there; the driver takes its frames out.
+PRELUDE_NAME = "sequential:prelude"
+
+# The engine gives up before the store does, so that the code sees an `out of memory` it can catch.
+_ENGINE_MARGIN_BYTES = 2 * MIB
+
+# The state of `Math.random`: set anew at every hop, and so never part of a state.
+RANDOM_STATE_BYTES = 8
+
+
+class GuestError(Exception):
+    """The guest threw: `handle` is what."""
+
+    def __init__(self, handle: int) -> None:
+        super().__init__("the guest threw")
+        self.handle = handle
+
+
+class OutOfMemory(Exception):
+    """The guest had no room for what the host wanted to put into it."""
+
+
+class Instance:
+    """The C interface of the guest over one wasmtime instance."""
+
+    def __init__(self, store: wasmtime.Store, instance: wasmtime.Instance) -> None:
+        self.store = store
+        exports = native.Exports(store, instance)
+        self.call = exports.call
+        self._memory = exports.memory()
+
+    # The base address moves when the memory grows, so it is asked for at every access.
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._memory.data_len(self.store)
+
+    def _address(self) -> int:
+        return ctypes.addressof(self._memory.data_ptr(self.store).contents)
+
+    def read(self, start: int, stop: int) -> bytes:
+        if not 0 <= start <= stop <= self.memory_bytes:
+            raise IndexError("outside the guest's memory")
+        return ctypes.string_at(self._address() + start, stop - start)
+
+    def write(self, start: int, data: bytes) -> None:
+        self.write_all([(start, data)])
+
+    def write_all(self, runs: Iterable[tuple[int, bytes]], offset: int = 0) -> None:
+        """Writes each run of bytes at its address plus `offset`."""
+        address, size = self._address() + offset, self.memory_bytes - offset
+        for start, data in runs:
+            if not 0 <= start <= start + len(data) <= size:
+                raise IndexError("outside the guest's memory")
+            ctypes.memmove(address + start, data, len(data))
+
+    def grow(self, pages: int) -> None:
+        self._memory.grow(self.store, pages)
+
+    def word(self, at: int) -> int:
+        return int.from_bytes(self.read(at, at + 4), "little")
+
+    def put(self, data: bytes) -> int:
+        """Copies bytes and a NUL into the guest; the caller frees them with `wasm_free`."""
+        at = self.call("wasm_malloc", len(data) + 1)
+        if at == 0:
+            raise OutOfMemory
+        self.write(at, data + b"\0")
+        return at
+
+    def new_string(self, text: bytes) -> int:
+        at = self.put(text)
+        handle = self.call("qjs_new_string", at, len(text))
+        self.call("wasm_free", at)
+        return self.checked(handle)
+
+    def string(self, handle: int, length_at: int, limit: int | None = None) -> bytes:
+        """The string of a handle in UTF-8, cut at `limit` bytes; `length_at` is a scratch word."""
+        at = self.call("qjs_get_string_len", handle, length_at)
+        length = self.word(length_at)
+        self.write(length_at, bytes(4))
+        if at == 0:
+            raise OutOfMemory
+        data = self.read(at, at + (length if limit is None else min(length, limit)))
+        self.call("qjs_free_cstring", at)
+        return data
+
+    def checked(self, handle: int) -> int:
+        if handle == 0:
+            raise OutOfMemory
+        if self.call("qjs_is_exception", handle):
+            raise GuestError(self.call("qjs_get_exception"))
+        return handle
+
+    def eval(self, code: bytes, file_name: str, flags: int = 0) -> int:
+        at = self.put(code)
+        name = self.put(file_name.encode())
+        handle = self.call("qjs_eval", at, len(code), name, flags)
+        self.call("wasm_free", at)
+        self.call("wasm_free", name)
+        return self.checked(handle)
+
+    def run_jobs(self) -> None:
+        """Runs the job queue until it is empty."""
+        while (done := self.call("qjs_execute_pending_job")) > 0:
+            pass
+        if done < 0:
+            raise GuestError(self.call("qjs_get_exception"))
+
+
+class Machine(Instance):
+    """A guest for one hop, at the baked image until `write` or `grow` restore a state into it."""
+
+    def __init__(self, guest: Guest, limits: Limits) -> None:
+        store = wasmtime.Store(runtime.engine())
+        store.set_limits(memory_size=limits.memory_bytes)
+        store.set_wasi(wasmtime.WasiConfig())
+        runtime.watch(store)
+        super().__init__(store, guest.template.instantiate(store))
+        self._manifest = guest.manifest
+        self._memory_limit = limits.memory_bytes - _ENGINE_MARGIN_BYTES
+        self._log_room = limits.log_bytes
+        self._log_limit = limits.log_bytes
+        self.logs: list[LogEntry] = []
+
+    def prepare(self) -> None:
+        """What every hop sets anew, in a fresh or a restored memory: random numbers and limits."""
+        seed = os.urandom(RANDOM_STATE_BYTES)
+        self.write(self._manifest.random_state, seed if any(seed) else b"\1" * RANDOM_STATE_BYTES)
+        self.call("qjs_set_memory_limit", self._memory_limit)
+
+    def apply(self, function: str, argument: int | None = None) -> int:
+        """Calls a function of the prelude, by its name there; returns a handle."""
+        manifest = self._manifest
+        if argument is not None:
+            self.write(manifest.scratch, argument.to_bytes(4, "little"))
+        handle = self.call(
+            "qjs_call",
+            manifest.functions[function],
+            manifest.undefined,
+            int(argument is not None),
+            manifest.scratch,
+        )
+        self.write(manifest.scratch, bytes(4))
+        return self.checked(handle)
+
+    def apply_text(self, function: str, argument: int | None = None, limit: int | None = None) -> bytes:
+        """Calls a function of the prelude that gives a string; returns that in UTF-8."""
+        handle = self.apply(function, argument)
+        text = self.string(handle, self._manifest.scratch, limit)
+        self.call("qjs_free_value", handle)
+        return text
+
+    def truth(self, handle: int) -> bool:
+        """Whether a handle, which is freed, is the value `true`."""
+        value = bool(self.call("qjs_get_bool", handle))
+        self.call("qjs_free_value", handle)
+        return value
+
+    def property(self, handle: int, name: str) -> int:
+        at = self.put(name.encode())
+        value = self.call("qjs_get_prop_string", handle, at)
+        self.call("wasm_free", at)
+        return self.checked(value)
+
+    def host_call(self, _name: int, _name_length: int, count: int, arguments: int) -> int:
+        """The one host function that the prelude has: `hostLog(level, text)`.
+
+        Nothing may be raised here: wasmtime-py hands an exception of a host function to
+        whichever thread looks first.
+        """
+        with contextlib.suppress(Exception):
+            if count == 2 and self._log_room >= 0:
+                self._log(self.word(arguments), self.word(arguments + 4))
+        return self.call("qjs_dup_value", self._manifest.undefined)
+
+    def _log(self, level_handle: int, text_handle: int) -> None:
+        scratch = self._manifest.scratch
+        level = self.string(level_handle, scratch, limit=16).decode()
+        data = self.string(text_handle, scratch, limit=self._log_room + 1)
+        kept = data[: self._log_room]
+        if kept or not data:
+            self.logs.append(LogEntry(level, kept.decode(errors="ignore")))
+        # Every entry costs at least one byte, so that their number is bounded too.
+        self._log_room -= max(len(data), 1)
+        if self._log_room < 0:
+            self.logs.append(LogEntry("warn", f"logs truncated: a hop may write {self._log_limit} bytes"))
