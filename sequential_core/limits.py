@@ -18,7 +18,7 @@ _MOST_MEMORY_BYTES = 4096 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds for one hop. Whatever passes one ends the task with an error that names it.
+    """Bounds for one hop. A program that passes one ends with an error that names it.
 
     The depth of recursion is not among them: it is part of the guest, about 1,700 frames of plain
     functions, and passing it is a `RangeError` that the code can catch.
@@ -27,6 +27,7 @@ class Limits:
         cpu_seconds: CPU time of the thread that runs the guest.
         memory_bytes: the guest's whole memory, with its stack and the engine's own 0.4 MiB.
         code_bytes: the posted code in UTF-8.
+        answer_bytes: an answer as JSON; a larger one is refused, the task stays paused.
         pending_requests: requests that wait for an answer at one pause.
         result_bytes: the result as JSON in UTF-8.
         log_bytes: what the code may write to `console` in one hop, in UTF-8; the rest is dropped,
@@ -37,6 +38,7 @@ class Limits:
     cpu_seconds: float = 5.0
     memory_bytes: int = 64 * MIB
     code_bytes: int = 256 * KIB
+    answer_bytes: int = 8 * MIB
     pending_requests: int = 256
     result_bytes: int = 1 * MIB
     log_bytes: int = 64 * KIB

@@ -214,8 +214,7 @@ def difference(memory: bytes | bytearray, base: bytes, pages: Iterable[int]) -> 
     words = memoryview(xor.to_bytes(len(ours), "little")).cast("Q")
     per_block = _BLOCK_BYTES // WORD_BYTES
     differing = [
-        blocks[i // per_block] // WORD_BYTES + i % per_block
-        for i in itertools.compress(itertools.count(), words)
+        blocks[i // per_block] // WORD_BYTES + i % per_block for i in itertools.compress(itertools.count(), words)
     ]
     return _joined(memory, differing)
 

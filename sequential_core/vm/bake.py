@@ -82,7 +82,7 @@ def bake(engine_module: bytes, packages: dict[str, str]) -> bytes:
     instance.call("qjs_run_gc")
 
     memory = bytearray(instance.read(0, instance.memory_bytes))
-    memory[:STACK_END] = bytes(STACK_END)
+    memory[:STACK_END] = bytes(STACK_END)  # dead
     manifest = Manifest(
         stack_end=STACK_END,
         heap_start=heap.find_first_chunk(memory, STACK_END, scratch),
@@ -159,9 +159,7 @@ def _run_prelude(instance: Instance) -> dict[str, int]:
     name = instance.put(b"log")
     log = instance.checked(instance.call("qjs_new_host_function", name, 3, 2))
     arguments = instance.put(log.to_bytes(4, "little"))
-    exported = instance.checked(
-        instance.call("qjs_call", setup, instance.call("qjs_get_undefined"), 1, arguments)
-    )
+    exported = instance.checked(instance.call("qjs_call", setup, instance.call("qjs_get_undefined"), 1, arguments))
     functions = {}
     for key in ("describe", "requests", "result", "settle"):
         at = instance.put(key.encode())
@@ -186,8 +184,7 @@ def _find_random_state(instance: Instance) -> int:
         STACK_END + at
         for at in range(0, len(before), 8)
         if before[at : at + 8] != after[at : at + 8]
-        and _xorshift(int.from_bytes(before[at : at + 8], "little"))
-        == int.from_bytes(after[at : at + 8], "little")
+        and _xorshift(int.from_bytes(before[at : at + 8], "little")) == int.from_bytes(after[at : at + 8], "little")
     ]
     if len(found) != 1:
         raise BakeError(f"{len(found)} words look like the state of Math.random")

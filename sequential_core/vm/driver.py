@@ -16,6 +16,7 @@ from typing import Any
 import wasmtime
 
 from sequential_core import state as codec
+from sequential_core.answers import MAX_JSON_DEPTH, nested_too_deeply
 from sequential_core.errors import (
     CodeSyntaxError,
     CodeTooLargeError,
@@ -36,7 +37,15 @@ from sequential_core.model import (
 from sequential_core.vm import guest as guests
 from sequential_core.vm import heap, runtime
 from sequential_core.vm.guest import Guest
-from sequential_core.vm.machine import EVAL_ASYNC, FILE_NAME, PRELUDE_NAME, RANDOM_STATE_BYTES, GuestError, Machine, OutOfMemory
+from sequential_core.vm.machine import (
+    EVAL_ASYNC,
+    FILE_NAME,
+    PRELUDE_NAME,
+    RANDOM_STATE_BYTES,
+    GuestError,
+    Machine,
+    OutOfMemory,
+)
 
 _PENDING, _FULFILLED = 0, 1
 
@@ -155,11 +164,10 @@ class Program:
         machine = self._machine
         machine.logs = []
         try:
-            with runtime.cpu_time(machine, self._limits.cpu_seconds):
-                with _failures(self):
-                    step()
-                    machine.run_jobs()
-                    return self._outcome()
+            with runtime.cpu_time(machine, self._limits.cpu_seconds), _failures(self):
+                step()
+                machine.run_jobs()
+                return self._outcome()
         except _Stop as stop:
             return Failed(stop.error, tuple(machine.logs))
 
@@ -249,11 +257,10 @@ class Program:
         if len(text) > limits.result_bytes:
             message = f"the result has more than {limits.result_bytes} bytes of JSON"
             raise _Stop(_limit_error(ErrorKind.RESULT_LIMIT, message))
-        try:
-            return Completed(json.loads(text), tuple(machine.logs))
-        except RecursionError:
-            message = "the result cannot be written as JSON: it is nested too deeply"
-            raise _Stop(_limit_error(ErrorKind.RESULT_NOT_JSON, message)) from None
+        if nested_too_deeply(text.decode()):
+            message = f"the result cannot be written as JSON: it is nested deeper than {MAX_JSON_DEPTH}"
+            raise _Stop(_limit_error(ErrorKind.RESULT_NOT_JSON, message))
+        return Completed(json.loads(text), tuple(machine.logs))
 
     def _snapshot(self) -> bytes:
         machine, limit = self._machine, self._limits.state_bytes

@@ -77,9 +77,7 @@ def free_chunks(memory: bytes | bytearray, heap_start: int) -> list[Range]:
     return ranges
 
 
-def free_cells(
-    memory: bytes | bytearray, origin: int, lists: int, pages: Container[int] | None = None
-) -> list[Range]:
+def free_cells(memory: bytes | bytearray, origin: int, lists: int, pages: Container[int] | None = None) -> list[Range]:
     """The garbage in free cells, as offsets into `memory`.
 
     Args:
@@ -137,7 +135,7 @@ def blank(memory: bytearray, base: bytes, ranges: list[Range]) -> None:
 # --- For the bake --------------------------------------------------------------------------------
 
 
-def find_first_chunk(memory: bytes, lowest: int, allocated: int) -> int:
+def find_first_chunk(memory: bytearray, lowest: int, allocated: int) -> int:
     """Finds the first chunk of the heap: the lowest from which the chain is whole.
 
     Args:
@@ -168,7 +166,7 @@ def _passes(words: memoryview, start: int, target: int) -> bool:
     return at == target
 
 
-def find_arena_lists(memory: bytes, runtime: int) -> int:
+def find_arena_lists(memory: bytearray, runtime: int) -> int:
     """Finds the heads of the lists of arenas, near the beginning of the engine's JSRuntime.
 
     Args:

@@ -67,7 +67,7 @@ class Exports:
             raise wasmtime.WasmtimeError._from_ptr(error)
         if trap:
             raise wasmtime.Trap._from_ptr(trap)
-        return cast(int, results[0].of.i32)
+        return results[0].of.i32
 
 
 # wasmtime wants to be told how many results there are.
@@ -85,7 +85,7 @@ _WITHOUT_RESULT = frozenset(
 
 
 _, _EpochCallback, _, _Finalizer = c._wasmtime_store_epoch_deadline_callback.argtypes
-_no_finalizer = ctypes.cast(None, _Finalizer)
+_no_finalizer = _Finalizer()
 
 
 def epoch_callback(expired: Callable[[], bool]) -> Any:
@@ -94,7 +94,7 @@ def epoch_callback(expired: Callable[[], bool]) -> Any:
     def callback(_context: Any, _data: Any, delta: Any, kind: Any) -> int:
         if expired():
             error = c.wasmtime_error_new(b"interrupted")
-            return cast(int, ctypes.cast(error, ctypes.c_void_p).value)
+            return cast("int", ctypes.cast(error, ctypes.c_void_p).value)
         delta[0] = 1
         kind[0] = _EPOCH_CONTINUE
         return 0

@@ -160,7 +160,7 @@ _ticker = _Ticker()
 
 def _after_fork() -> None:
     # Threads do not survive a fork, and a lock may have been held at that moment.
-    global _ticker
+    global _ticker  # noqa: PLW0603
     _ticker = _Ticker()
 
 

@@ -1,0 +1,157 @@
+"""Answers from outside: checked whole, before a program sees anything of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from enum import Enum
+from typing import Any
+
+from sequential_core.errors import InvalidAnswerError
+from sequential_core.model import Answer, ErrorAnswer, ResponseAnswer, ValueAnswer
+
+#: JSON that is nested deeper than this is refused: parsers recurse, here and in the guest.
+MAX_JSON_DEPTH = 500
+
+
+class Unset(Enum):
+    """Tells a parameter that was left out from one that is None, which is JSON's null."""
+
+    UNSET = "unset"
+
+
+UNSET = Unset.UNSET
+
+# RFC 9110, section 5.6.2 and 5.5, as the Fetch standard narrows them.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[^\x00\r\n]*")
+
+_RESPONSE_FIELDS = {
+    "status": "status",
+    "statusText": "status_text",
+    "headers": "headers",
+    "body": "body",
+    "url": "url",
+    "redirected": "redirected",
+}
+
+
+def make_answer(
+    fetch_response: Any = UNSET, response: Mapping[str, Any] | ResponseAnswer | None = None, error: str | None = None
+) -> Answer:
+    """The answer that a caller gave in one of three ways, not yet checked by `check_answer`.
+
+    Raises:
+        InvalidAnswerError: it was given in none of them, or in several.
+    """
+    given = [
+        name
+        for name, there in (
+            ("fetchResponse", fetch_response is not UNSET),
+            ("response", response is not None),
+            ("error", error is not None),
+        )
+        if there
+    ]
+    if len(given) != 1:
+        kinds = "several kinds at once: " + ", ".join(given) if given else "none"
+        raise InvalidAnswerError(f"one of fetchResponse, response and error is needed, not {kinds}")
+    if response is not None:
+        return response if isinstance(response, ResponseAnswer) else _response(response)
+    if error is not None:
+        return ErrorAnswer(error)
+    return ValueAnswer(fetch_response)
+
+
+def _response(given: object) -> ResponseAnswer:
+    if not isinstance(given, Mapping):
+        raise InvalidAnswerError(f"response must be an object, not {type(given).__name__}")
+    unknown = sorted(str(name) for name in given if name not in _RESPONSE_FIELDS)
+    if unknown:
+        raise InvalidAnswerError(f"response has unknown fields: {', '.join(unknown)[:200]}")
+    fields = {_RESPONSE_FIELDS[name]: value for name, value in given.items()}
+    body = fields.get("body")
+    if body is not None and not isinstance(body, str):
+        fields["body"] = _to_json(body)  # what was meant is plain
+    return ResponseAnswer(**fields)
+
+
+def check_answer(answer: Answer, limit_bytes: int) -> Answer:
+    """The answer, if a program can take it.
+
+    Raises:
+        InvalidAnswerError: it is not JSON, nested too deeply, too large, or no response.
+    """
+    match answer:
+        case ValueAnswer(value):
+            size = len(_to_json(value))
+        case ResponseAnswer():
+            _check_response(answer)
+            size = len(_to_json(asdict(answer)))
+        case ErrorAnswer(message):
+            if not isinstance(message, str):
+                raise InvalidAnswerError(f"error must be a string, not {type(message).__name__}")
+            size = len(_to_json(message))
+    if size > limit_bytes:
+        raise InvalidAnswerError(f"it has {size} bytes; the limit is {limit_bytes}")
+    return answer
+
+
+def _check_response(answer: ResponseAnswer) -> None:
+    def expect(condition: bool, problem: str) -> None:
+        if not condition:
+            raise InvalidAnswerError(f"response.{problem}")
+
+    status = answer.status
+    whole = isinstance(status, int) and not isinstance(status, bool)
+    expect(whole and 200 <= status <= 599, "status must be a number from 200 to 599")
+    expect(isinstance(answer.status_text, str), "statusText must be a string")
+    expect(isinstance(answer.url, str), "url must be a string")
+    expect(isinstance(answer.redirected, bool), "redirected must be true or false")
+    expect(answer.body is None or isinstance(answer.body, str), "body must be a string or null")
+    expect(isinstance(answer.headers, Mapping), "headers must be an object")
+    for name, value in answer.headers.items():
+        expect(isinstance(name, str) and _TOKEN.fullmatch(name) is not None, "headers has an invalid name")
+        valid = isinstance(value, str) and _HEADER_VALUE.fullmatch(value) is not None and max(value, default="") <= "ÿ"
+        expect(valid, "headers has an invalid value")
+
+
+def answer_digest(answer: Answer) -> str:
+    """What two equal answers have in common: eight bytes of SHA-256, in hexadecimal."""
+    value = answer.value if isinstance(answer, ValueAnswer) else asdict(answer)
+    text = _to_json([type(answer).__name__, value], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _to_json(value: Any, *, sort_keys: bool = False) -> str:
+    try:
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys)
+    except RecursionError:
+        raise InvalidAnswerError("it is nested too deeply") from None
+    except (TypeError, ValueError) as error:
+        raise InvalidAnswerError(f"it is not JSON: {error}") from None
+    if nested_too_deeply(text):
+        raise InvalidAnswerError("it is nested too deeply")
+    return text
+
+
+def nested_too_deeply(text: str) -> bool:
+    """Whether JSON text is nested deeper than `MAX_JSON_DEPTH`."""
+    if text.count("[") + text.count("{") <= MAX_JSON_DEPTH:
+        return False
+    depth = 0
+    for match in _BRACKET_OR_STRING.finditer(text):
+        mark = match.group()[0]
+        if mark in "[{":
+            depth += 1
+            if depth > MAX_JSON_DEPTH:
+                return True
+        elif mark in "]}":
+            depth -= 1
+    return False
+
+
+_BRACKET_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)

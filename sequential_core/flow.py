@@ -1,0 +1,383 @@
+"""The flow: joins the engine and a storage into tasks that can be executed, resumed, read and deleted.
+
+    SequentialFlow.execute(code)          # on the class: with the default storage
+    create_flow(storage).execute(code)    # on an instance: with its own
+
+Every change of a stored task is one conditional save, on the revision that was loaded. That is all that
+exactly-once needs: a hop runs on a copy, and only the first to save it counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from sequential_core.answers import UNSET, answer_digest, check_answer, make_answer
+from sequential_core.errors import (
+    InvalidRequestError,
+    StateCorruptedError,
+    TaskConflictError,
+    TaskEndedError,
+    TaskExistsError,
+    TaskNotFoundError,
+    UnknownRequestError,
+)
+from sequential_core.limits import Limits
+from sequential_core.model import (
+    MAX_ID_LENGTH,
+    TRANSITIONS,
+    Answer,
+    PausedState,
+    Status,
+    TakenAnswer,
+    Task,
+    check_duration,
+    check_task_id,
+)
+from sequential_core.storage.base import Clock, RevisionedStorage, Storage, TaskPage, system_clock
+from sequential_core.storage.plain import PlainStorage
+from sequential_core.storage.url import default_url, shared_storage
+from sequential_core.vm import driver
+
+DEFAULT_TTL = timedelta(hours=2)
+
+# So many of the latest answers are remembered, for the caller who repeats one: 30 bytes each.
+_REMEMBERED_ANSWERS = 32
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class _EitherWay(Generic[_P, _R]):
+    """A method that can be called on the class too, where it works with the default storage."""
+
+    def __init__(self, function: Callable[Concatenate[SequentialFlow, _P], _R]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, flow: SequentialFlow | None, owner: type[SequentialFlow]) -> Callable[_P, _R]:
+        return MethodType(self._function, owner() if flow is None else flow)
+
+
+class SequentialFlow:
+    """Executes and resumes tasks.
+
+    Args:
+        storage: where tasks wait: a storage, a URL, or None for `default_storage`.
+        limits: what each hop may use.
+        clock: says what time it is.
+    """
+
+    #: The storage of calls that name none: a storage or a URL. None stands for SEQUENTIAL_STORAGE, or else a
+    #: SQLite file in the user's data directory.
+    default_storage: Storage | RevisionedStorage | str | None = None
+
+    def __init__(
+        self,
+        storage: Storage | RevisionedStorage | str | None = None,
+        *,
+        limits: Limits | None = None,
+        clock: Clock = system_clock,
+    ) -> None:
+        self._storage = storage
+        self._limits = limits or Limits()
+        self._clock = clock
+
+    @_EitherWay
+    def execute(
+        self,
+        code: str | Mapping[str, Any],
+        *,
+        id: str | None = None,  # noqa: A002  # the field's name
+        name: str | None = None,
+        storage: Storage | RevisionedStorage | str | None = None,
+        ttl: timedelta | float | None = None,
+        retain: timedelta | float | None = None,
+    ) -> Task:
+        """Runs code until it needs an answer or ends. It is stored only if it pauses, or `retain` is given.
+
+        Calling it again with the id and the code of a stored task runs nothing, and gives that task.
+
+        Args:
+            code: the code, or the whole request as one mapping with the JSON names.
+            id: 1 to 256 characters, no control characters; made if None.
+            name: a label, up to 256 characters.
+            storage: in place of the flow's.
+            ttl: how long each pause is kept; a duration or seconds. None: two hours.
+            retain: how long the outcome is kept. None: not at all.
+
+        Returns:
+            The task: paused, completed or error.
+
+        Raises:
+            CodeError: the code does not parse, is too large, or is not text.
+            TaskExistsError: the id is in use, for other code.
+            InvalidRequestError: an argument is not of its kind.
+            StorageError, StorageBusyError: the task could not be kept.
+        """
+        if isinstance(code, Mapping):
+            if any(argument is not None for argument in (id, name, ttl, retain)):
+                raise InvalidRequestError("request", "give it as one mapping or as arguments, not as both")
+            request = _request(code, required="code", known={"code", "id", "name", "ttl", "retain"})
+            return self.execute(storage=storage, **request)
+        task_id = str(uuid.uuid4()) if id is None else check_task_id(id)
+        if name is not None and not (isinstance(name, str) and len(name) <= MAX_ID_LENGTH):
+            raise InvalidRequestError("name", f"it must be a string of at most {MAX_ID_LENGTH} characters")
+        keep = self._revisioned(storage)
+        now = self._clock()
+        task = Task(
+            id=task_id,
+            name=name,
+            status=Status.PAUSED,
+            revision=0,
+            created_at=now,
+            updated_at=now,
+            expires_at=None,
+            ttl=DEFAULT_TTL if ttl is None else check_duration("ttl", ttl),
+            retain=None if retain is None else check_duration("retain", retain),
+            code_sha256=hashlib.sha256(driver.encode_code(code, self._limits)).hexdigest(),
+            code=code,
+        )
+        if id is not None and (stored := keep.load(task_id)) is not None:
+            return _same_task(stored, task)
+        task = self._after(task, driver.start(code, self._limits), previous=None)
+        if task.expires_at is not None:
+            try:
+                keep.save(task, expected_revision=0)
+            except TaskExistsError:
+                # Somebody else was quicker, perhaps with the same code.
+                if (stored := keep.load(task_id)) is None:
+                    raise
+                return _same_task(stored, task)
+        return task
+
+    @_EitherWay
+    def resume(
+        self,
+        id: str | Mapping[str, Any],  # noqa: A002  # the field's name
+        *,
+        fetch_response: Any = UNSET,
+        response: Mapping[str, Any] | None = None,
+        error: str | None = None,
+        request_id: int | None = None,
+        revision: int | None = None,
+        storage: Storage | RevisionedStorage | str | None = None,
+    ) -> Task:
+        """Answers one pending request and runs the task until it needs another answer, or ends.
+
+        Of two calls that resume the same pause one wins. Repeating an answer that was taken (the same
+        request, the same answer) runs nothing, and gives the task as it now stands.
+
+        Args:
+            id: the task, or the whole request as one mapping with the JSON names.
+            fetch_response: any JSON value; the code gets it as it is.
+            response: `{status, statusText, headers, body}`; the code gets a `Response`.
+            error: a message; the code's promise rejects with a `TypeError`.
+            request_id: which pending request; the oldest if None.
+            revision: the pause that the caller saw; None: whichever it is now.
+            storage: in place of the flow's.
+
+        Returns:
+            The task: paused, completed or error.
+
+        Raises:
+            TaskNotFoundError: there is no such task, or it has expired.
+            TaskConflictError: the pause is over: another answer was taken, or the revision is another.
+            UnknownRequestError: the task never made that request.
+            InvalidAnswerError: no answer, several kinds of answer, or not JSON.
+            StateError: the stored state cannot be resumed here; see its subclasses.
+            StorageError, StorageBusyError: the task could not be loaded or kept.
+        """
+        if isinstance(id, Mapping):
+            others = (response, error, request_id, revision)
+            if fetch_response is not UNSET or any(argument is not None for argument in others):
+                raise InvalidRequestError("request", "give it as one mapping or as arguments, not as both")
+            known = {"id", "fetchResponse", "response", "error", "requestId", "revision"}
+            return self.resume(storage=storage, **_request(id, required="id", known=known))
+        task_id = check_task_id(id)
+        _check_number("requestId", request_id)
+        _check_number("revision", revision)
+        answer = check_answer(make_answer(fetch_response, response, error), self._limits.answer_bytes)
+        digest = answer_digest(answer)
+        keep = self._revisioned(storage)
+        stored = keep.load(task_id)
+        if stored is None:
+            raise TaskNotFoundError(task_id)
+        if _was_taken(stored, digest, request_id, revision):
+            return stored
+        request_id = _choose_request(stored, request_id, revision)
+        return self._hop(keep, stored, request_id, answer, digest)
+
+    @_EitherWay
+    def get_task(self, id: str, *, storage: Storage | RevisionedStorage | str | None = None) -> Task:  # noqa: A002
+        """The stored task.
+
+        Raises:
+            TaskNotFoundError: there is none, it has ended without `retain`, or it has expired.
+        """
+        task = self._revisioned(storage).load(check_task_id(id))
+        if task is None:
+            raise TaskNotFoundError(id)
+        return task
+
+    @_EitherWay
+    def delete_task(self, id: str, *, storage: Storage | RevisionedStorage | str | None = None) -> None:  # noqa: A002
+        """Forgets a task, whatever its status.
+
+        Raises:
+            TaskNotFoundError: there is none.
+        """
+        self._revisioned(storage).delete(check_task_id(id))
+
+    @_EitherWay
+    def list_tasks(
+        self,
+        *,
+        status: Status | str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        storage: Storage | RevisionedStorage | str | None = None,
+    ) -> TaskPage:
+        """The stored tasks, newest first, without their states.
+
+        Raises:
+            InvalidRequestError: an argument is not of its kind, or the storage cannot list.
+        """
+        try:
+            wanted = None if status is None else Status(status)
+        except ValueError:
+            raise InvalidRequestError("status", f"it must be one of {', '.join(Status)}") from None
+        return self._revisioned(storage).list(status=wanted, limit=limit, cursor=cursor)
+
+    def _hop(self, keep: RevisionedStorage, stored: Task, request_id: int, answer: Answer, digest: str) -> Task:
+        assert stored.vm_state is not None, "a paused task has a state"
+        try:
+            outcome = driver.resume(stored.vm_state, {request_id: answer}, self._limits)
+        except KeyError:
+            raise StateCorruptedError(f"request {request_id} is not pending in it") from None
+        taken = (*stored.taken, TakenAnswer(request_id, stored.revision, digest))[-_REMEMBERED_ANSWERS:]
+        task = self._after(replace(stored, taken=taken), outcome, previous=stored.status)
+        if task.expires_at is None:
+            keep.delete(stored.id, expected_revision=stored.revision)
+        else:
+            keep.save(task, expected_revision=stored.revision)
+        return task
+
+    def _after(self, task: Task, outcome: driver.Outcome, previous: Status | None) -> Task:
+        """The task as a hop leaves it. It is to be stored if it has an `expires_at`."""
+        now = self._clock()
+        task = replace(
+            task,
+            result=None,
+            fetch_requests=(),
+            vm_state=None,
+            paused_state=None,
+            logs=outcome.logs,
+            revision=task.revision + 1,
+            updated_at=now,
+            expires_at=None if task.retain is None else now + task.retain,
+        )
+        match outcome:
+            case driver.Suspended(state, requests):
+                task = replace(
+                    task,
+                    status=Status.PAUSED,
+                    vm_state=state,
+                    fetch_requests=requests,
+                    expires_at=now + task.ttl,
+                    paused_state=PausedState(
+                        line=requests[0].line,
+                        column=requests[0].column,
+                        hops=task.revision,
+                        pending=tuple(request.id for request in requests),
+                        state_bytes=len(state),
+                    ),
+                )
+            case driver.Completed(result):
+                task = replace(task, status=Status.COMPLETED, result=result)
+            case driver.Failed(error):
+                task = replace(task, status=Status.ERROR, error_detail=error)
+        assert task.status in TRANSITIONS[previous], "a hop follows the table"
+        return task
+
+    def _revisioned(self, storage: Storage | RevisionedStorage | str | None) -> RevisionedStorage:
+        chosen = storage if storage is not None else self._storage
+        if chosen is None:
+            chosen = type(self).default_storage
+        if chosen is None:
+            chosen = default_url()
+        if isinstance(chosen, str):
+            return shared_storage(chosen)
+        if isinstance(chosen, RevisionedStorage):
+            return chosen
+        if isinstance(chosen, Storage):
+            return PlainStorage(chosen, clock=self._clock)
+        raise InvalidRequestError("storage", f"a {type(chosen).__name__} has not save, load and delete")
+
+
+def create_flow(
+    storage: Storage | RevisionedStorage | str | None = None, *, limits: Limits | None = None
+) -> SequentialFlow:
+    """A flow with its own storage: an object, a URL, or None for the default one."""
+    return SequentialFlow(storage, limits=limits)
+
+
+_SNAKE = re.compile(r"(?<=[a-z])[A-Z]")
+
+
+def _request(given: Mapping[str, Any], required: str, known: set[str]) -> dict[str, Any]:
+    """The arguments of a request in its JSON form."""
+    unknown = sorted(str(name) for name in given if name not in known)
+    if unknown:
+        raise InvalidRequestError("request", f"unknown fields: {', '.join(unknown)[:200]}")
+    if required not in given or isinstance(given[required], Mapping):
+        raise InvalidRequestError(required, "it is needed, as a string")
+    return {_SNAKE.sub(lambda found: f"_{found[0].lower()}", name): value for name, value in given.items()}
+
+
+def _check_number(field: str, value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InvalidRequestError(field, "it must be a whole number above zero")
+
+
+def _same_task(stored: Task, new: Task) -> Task:
+    if stored.code_sha256 != new.code_sha256:
+        raise TaskExistsError(stored.id)
+    return stored
+
+
+def _was_taken(task: Task, digest: str, request_id: int | None, revision: int | None) -> bool:
+    """Whether this very answer was taken before, so that the call is the repetition of an earlier one.
+
+    Without a request id, only the revision tells which request the caller meant: the oldest at that pause.
+    """
+    for taken in task.taken:
+        if taken.digest != digest or revision not in (None, taken.revision):
+            continue
+        if request_id is not None and request_id == taken.request_id:
+            return True
+        if request_id is None and revision is not None and all(p.id > taken.request_id for p in task.fetch_requests):
+            return True
+    return False
+
+
+def _choose_request(task: Task, request_id: int | None, revision: int | None) -> int:
+    """The pending request that an answer is for."""
+    if task.status is not Status.PAUSED:
+        raise TaskEndedError(task.id, task.status)
+    if revision is not None and revision != task.revision:
+        raise TaskConflictError(task.id, f"it is at revision {task.revision}, not {revision}")
+    pending = tuple(request.id for request in task.fetch_requests)
+    if request_id is None:
+        return pending[0]
+    if request_id not in pending:
+        if request_id <= max((*pending, *(taken.request_id for taken in task.taken))):
+            raise TaskConflictError(task.id, f"request {request_id} has been answered")
+        raise UnknownRequestError(task.id, request_id, pending)
+    return request_id
