@@ -6,7 +6,6 @@ Values of the guest are held by handles: addresses of boxed JSValues inside its 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 from collections.abc import Iterable
@@ -192,16 +191,14 @@ class Machine(Instance):
         self.call("wasm_free", at)
         return self.checked(value)
 
-    def host_call(self, _name: int, _name_length: int, count: int, arguments: int) -> int:
-        """The one host function that the prelude has: `hostLog(level, text)`.
-
-        Nothing may be raised here: wasmtime-py hands an exception of a host function to
-        whichever thread looks first.
-        """
-        with contextlib.suppress(Exception):
-            if count == 2 and self._log_room >= 0:
-                self._log(self.word(arguments), self.word(arguments + 4))
+    def undefined(self) -> int:
+        """A new handle of `undefined`."""
         return self.call("qjs_dup_value", self._manifest.undefined)
+
+    def host_call(self, _name: int, _name_length: int, count: int, arguments: int) -> None:
+        """The one host function that the prelude has: `hostLog(level, text)`."""
+        if count == 2 and self._log_room >= 0:
+            self._log(self.word(arguments), self.word(arguments + 4))
 
     def _log(self, level_handle: int, text_handle: int) -> None:
         scratch = self._manifest.scratch

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ class _Running(threading.local):
     machine: Machine | None = None
     cpu_deadline: float = 0.0
     out_of_time: bool = False
+    stop: bool = False
+    interruption: BaseException | None = None
 
 
 _running = _Running()
@@ -85,7 +88,11 @@ def linker() -> wasmtime.Linker:
 def _host_call(name: int, name_length: int, _this: int, count: int, arguments: int) -> int:
     machine = _running.machine
     assert machine is not None, "a guest runs only inside cpu_time()"
-    return machine.host_call(name, name_length, count, arguments)
+    try:
+        machine.host_call(name, name_length, count, arguments)
+    except BaseException as error:  # noqa: BLE001  # wasmtime-py would give it to whichever thread looks first
+        _running.interruption = error
+    return machine.undefined()
 
 
 @contextmanager
@@ -93,17 +100,48 @@ def cpu_time(machine: Machine, seconds: float) -> Iterator[None]:
     """Runs the block with `machine` as the guest of this thread, and a budget of CPU time.
 
     A guest that is still running when the budget is used up ends in a `wasmtime.WasmtimeError`;
-    `out_of_time()` then says so.
+    `out_of_time()` then says so. A KeyboardInterrupt that comes while the guest is running ends it too.
     """
     _running.machine = machine
     _running.out_of_time = False
+    _running.interruption = None
     _running.cpu_deadline = time.thread_time() + seconds
     _ticker.enter()
     try:
-        yield
+        with _interrupt_deferred():
+            yield
     finally:
         _ticker.leave()
         _running.machine = None
+        if _running.interruption is not None:
+            raise _running.interruption
+
+
+@contextmanager
+def _interrupt_deferred() -> Iterator[None]:
+    """Keeps ctrl-C until the guest has been stopped for it.
+
+    Python runs the handlers of signals wherever it next runs code of the main thread, which may be the
+    first instruction of a callback: ctypes would print and forget the KeyboardInterrupt.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[Any] = []
+
+    def note(number: int, frame: Any) -> None:
+        came.append((number, frame))
+        _running.stop = True
+
+    _running.stop = False
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])
 
 
 def out_of_time() -> bool:
@@ -118,7 +156,7 @@ def watch(store: wasmtime.Store) -> None:
 
 def _used_up() -> bool:
     _running.out_of_time = time.thread_time() >= _running.cpu_deadline
-    return _running.out_of_time
+    return _running.out_of_time or _running.stop or _running.interruption is not None
 
 
 _callback = native.epoch_callback(_used_up)
