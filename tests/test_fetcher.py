@@ -1,0 +1,174 @@
+import threading
+
+import httpx
+import pytest
+
+from sequential_core import MemoryStorage, SequentialFlow
+from sequential_core.fetcher import Fetcher, run_to_end
+from sequential_core.model import ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
+from http_server import running_server
+
+
+@pytest.fixture
+def server():
+    with running_server() as running:
+        yield running
+
+
+class Silent:
+    def began(self, request):
+        pass
+
+    def answered(self, request, answer, seconds):
+        pass
+
+    def resumed(self, task):
+        pass
+
+
+def fetch(server, path, *, answers="value", method="GET", headers=None, body=None, **options):
+    with Fetcher(answers, **options) as fetcher:
+        return fetcher.fetch(PendingRequest(1, f"{server.url}{path}", method, headers or {}, body))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("/json/a", {"path": "a"}),
+        ("/text", "Grüße"),
+        ("/empty-json", None),
+        ("/redirect/3", {"path": "redirected"}),
+    ],
+)
+def test_a_value_is_the_json_or_the_text_of_the_body(server, path, value):
+    assert fetch(server, path) == ValueAnswer(value)
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/status/404", "status 404 Not Found"),
+        ("/status/500", "status 500 Internal Server Error"),
+        ("/invalid-json", "not the JSON"),
+        ("/redirect/11", "more than 10 redirects"),
+        ("/half", "complete message body"),
+    ],
+)
+def test_what_is_no_value_is_an_error_that_names_the_request(server, path, problem):
+    answer = fetch(server, path)
+    assert isinstance(answer, ErrorAnswer)
+    assert answer.message.startswith(f"GET {server.url}{path}: ")
+    assert problem in answer.message
+
+
+def test_a_response_has_status_headers_body_and_final_url(server):
+    answer = fetch(server, "/redirect/2", answers="response")
+    assert isinstance(answer, ResponseAnswer)
+    assert (answer.status, answer.status_text, answer.redirected) == (200, "OK", True)
+    assert answer.url == f"{server.url}/json/redirected"
+    assert answer.body == '{"path": "redirected"}'
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+
+
+def test_a_failing_status_is_a_response_when_responses_are_asked_for(server):
+    answer = fetch(server, "/status/503", answers="response")
+    assert isinstance(answer, ResponseAnswer)
+    assert answer.status == 503
+
+
+def test_the_values_of_a_repeated_header_are_joined(server):
+    assert fetch(server, "/cookies", answers="response").headers["set-cookie"] == "a=1, b=2"
+
+
+def test_method_headers_and_body_are_sent(server):
+    answer = fetch(server, "/echo", method="POST", headers={"x-test": "é"}, body="ünï")
+    assert answer == ValueAnswer({"method": "POST", "body": "ünï", "x": "é"})
+
+
+def test_a_body_of_exactly_the_cap_is_taken_and_one_byte_more_is_not(server):
+    assert fetch(server, "/large/1000", response_bytes=1000) == ValueAnswer("x" * 1000)
+    assert "more than 1000 bytes" in fetch(server, "/large/1001", response_bytes=1000).message
+
+
+def test_the_cap_counts_what_was_decompressed():
+    import gzip
+
+    bomb = gzip.compress(bytes(10_000_000))
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=bomb, headers={"content-encoding": "gzip"}))
+    with Fetcher(response_bytes=100_000, transport=transport) as fetcher:
+        answer = fetcher.fetch(PendingRequest(1, "http://127.0.0.1/"))
+    assert "more than 100000 bytes" in answer.message
+
+
+@pytest.mark.parametrize("path", ["/hangs", "/drips"])
+def test_a_server_that_does_not_finish_is_given_up(server, path):
+    assert "no response within 0.3 s" in fetch(server, path, timeout_seconds=0.3).message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["/relative", "ftp://127.0.0.1/", "http://", "http://127.0.0.1:99999/", "http://[::1", "", "file:///etc/passwd"],
+)
+def test_a_url_that_cannot_be_fetched_is_an_error(url):
+    with Fetcher() as fetcher:
+        assert isinstance(fetcher.fetch(PendingRequest(1, url)), ErrorAnswer)
+
+
+def test_a_refused_connection_is_an_error():
+    with running_server() as gone:
+        url = gone.url
+    with Fetcher() as fetcher:
+        assert isinstance(fetcher.fetch(PendingRequest(1, url)), ErrorAnswer)
+
+
+def test_a_program_is_run_to_its_end(server):
+    flow = SequentialFlow(MemoryStorage())
+    task = flow.execute(
+        f"const all = await Promise.all([1, 2, 3].map((i) => fetch(`{server.url}/json/${{i}}`)));"
+        f'let caught; try {{ await fetch("{server.url}/status/404") }} catch (e) {{ caught = e.name }}'
+        "[all.map((each) => each.path), caught]"
+    )
+    with Fetcher() as fetcher:
+        ended = run_to_end(flow, task, fetcher, Silent())
+    assert ended.result == [["1", "2", "3"], "TypeError"]
+
+
+def test_a_response_reaches_the_code_as_a_response(server):
+    flow = SequentialFlow(MemoryStorage())
+    task = flow.execute(f'const r = await fetch("{server.url}/json/a"); [r.ok, r.status, (await r.json()).path]')
+    with Fetcher("response") as fetcher:
+        assert run_to_end(flow, task, fetcher, Silent()).result == [True, 200, "a"]
+
+
+def test_at_most_eight_requests_are_under_way_at_once():
+    lock, now, most = threading.Lock(), 0, 0
+    all_there = threading.Event()
+
+    def handle(_):
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+            if now == 8:
+                all_there.set()
+        all_there.wait(10)
+        with lock:
+            now -= 1
+        return httpx.Response(200, text="x")
+
+    flow = SequentialFlow(MemoryStorage())
+    task = flow.execute("(await Promise.all([...Array(30).keys()].map((i) => fetch(`http://127.0.0.1/${i}`)))).length")
+    with Fetcher(transport=httpx.MockTransport(handle)) as fetcher:
+        assert run_to_end(flow, task, fetcher, Silent()).result == 30
+    assert most == 8
+
+
+def test_json_that_the_program_cannot_take_rejects_its_fetch(server):
+    deep = "[" * 600 + "]" * 600
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, text=deep, headers={"content-type": "application/json"})
+    )
+    flow = SequentialFlow(MemoryStorage())
+    task = flow.execute('try { await fetch("http://127.0.0.1/") } catch (e) { e.message }')
+    with Fetcher(transport=transport) as fetcher:
+        assert "nested too deeply" in run_to_end(flow, task, fetcher, Silent()).result
