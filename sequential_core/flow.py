@@ -264,7 +264,7 @@ class SequentialFlow:
         taken = (*stored.taken, TakenAnswer(request_id, stored.revision, digest))[-_REMEMBERED_ANSWERS:]
         task = self._after(replace(stored, taken=taken), outcome, previous=stored.status)
         if task.expires_at is None:
-            keep.delete(stored.id, expected_revision=stored.revision)
+            keep.delete(stored.id, expected=stored)
         else:
             keep.save(task, expected_revision=stored.revision)
         return task

@@ -77,12 +77,13 @@ class RevisionedStorage(abc.ABC):
 
         Args:
             task: what to keep. Its `code` is kept when the task is created, and stays as it is then.
-            expected_revision: 0 to create; another number to replace the task of that revision;
-                None to keep it whatever is there.
+            expected_revision: 0 to create; another number to replace the task of that revision
+                and of the same `created_at`; None to keep it whatever is there.
 
         Raises:
             TaskExistsError: it was to be created, and the id is in use.
-            TaskConflictError: the stored task has another revision.
+            TaskConflictError: the stored task has another revision, or was created at another instant: the
+                one that was meant has been deleted, and its id used again.
             TaskNotFoundError: there is no task to replace.
             StorageError, StorageBusyError: it could not be kept; what is stored is as before.
         """
@@ -92,16 +93,17 @@ class RevisionedStorage(abc.ABC):
         """The task without its code, or None if there is none. Sees every save that has returned."""
 
     @abc.abstractmethod
-    def delete(self, task_id: str, *, expected_revision: int | None = None) -> None:
+    def delete(self, task_id: str, *, expected: Task | None = None) -> None:
         """Forgets the task and its code.
 
         Args:
             task_id: which one.
-            expected_revision: only if it has this revision; None: whatever it has.
+            expected: only if the stored task has the revision and the `created_at` of this one; None:
+                whatever it has.
 
         Raises:
             TaskNotFoundError: there is none.
-            TaskConflictError: it has another revision.
+            TaskConflictError: it has another revision, or was created at another instant.
         """
 
     @abc.abstractmethod
@@ -132,15 +134,17 @@ def check_limit(limit: int) -> int:
     return limit
 
 
-class HasRevision(Protocol):
-    """A task, or what a storage knows of one."""
+class Stored(Protocol):
+    """What a storage knows of a task that it has."""
 
     @property
     def revision(self) -> int: ...
 
 
-def lost(task_id: str, stored: HasRevision | None, expected_revision: int | None) -> CallerError:
-    """What a save or a delete raises that expected another revision than the stored one; None: there is none."""
+def lost(task_id: str, stored: Stored | None, expected_revision: int) -> CallerError:
+    """What a save or a delete raises that expected another task than the stored one; None: there is none."""
     if stored is None:
         return TaskNotFoundError(task_id)
+    if stored.revision == expected_revision:
+        return TaskConflictError(task_id, "it was deleted, and its id used again")
     return TaskConflictError(task_id, f"it has revision {stored.revision}, not {expected_revision}")

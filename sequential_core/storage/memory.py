@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from sequential_core.errors import TaskExistsError
+from sequential_core.errors import TaskExistsError, TaskNotFoundError
 from sequential_core.model import Status, Task
 from sequential_core.storage.base import Clock, RevisionedStorage, TaskPage, check_limit, lost, system_clock
 from sequential_core.storage.document import (
@@ -42,7 +42,7 @@ class MemoryStorage(RevisionedStorage):
             row = self._row(task.id)
             if expected_revision == 0 and row is not None:
                 raise TaskExistsError(task.id)
-            if expected_revision and (row is None or row.revision != expected_revision):
+            if expected_revision and not _is(row, expected_revision, task):
                 raise lost(task.id, row, expected_revision)
             self._rows[task.id] = _Row(
                 document=document,
@@ -64,11 +64,13 @@ class MemoryStorage(RevisionedStorage):
             row = self._row(task_id)
         return None if row is None else row.code
 
-    def delete(self, task_id: str, *, expected_revision: int | None = None) -> None:
+    def delete(self, task_id: str, *, expected: Task | None = None) -> None:
         with self._lock:
             row = self._row(task_id)
-            if row is None or expected_revision not in (None, row.revision):
-                raise lost(task_id, row, expected_revision)
+            if row is None:
+                raise TaskNotFoundError(task_id)
+            if expected is not None and not _is(row, expected.revision, expected):
+                raise lost(task_id, row, expected.revision)
             del self._rows[task_id]
 
     def list(self, *, status: Status | None = None, limit: int = 100, cursor: str | None = None) -> TaskPage:
@@ -97,3 +99,7 @@ class MemoryStorage(RevisionedStorage):
             del self._rows[task_id]
             return None
         return row
+
+
+def _is(row: _Row | None, revision: int, task: Task) -> bool:
+    return row is not None and (row.revision, row.created_at) == (revision, microseconds(task.created_at))

@@ -11,6 +11,7 @@ from sequential_core.errors import (
     InvalidRequestError,
     StorageFormatError,
     TaskExistsError,
+    TaskNotFoundError,
 )
 from sequential_core.model import Status, Task
 from sequential_core.storage.base import Clock, RevisionedStorage, Storage, TaskPage, lost, system_clock
@@ -34,7 +35,7 @@ class PlainStorage(RevisionedStorage):
                 stored = self.load(task.id)
                 if expected_revision == 0 and stored is not None:
                     raise TaskExistsError(task.id)
-                if expected_revision and (stored is None or stored.revision != expected_revision):
+                if expected_revision and not _is(stored, expected_revision, task):
                     raise lost(task.id, stored, expected_revision)
             self._storage.save(task)
 
@@ -52,11 +53,13 @@ class PlainStorage(RevisionedStorage):
         task = self.load(task_id)
         return None if task is None else task.code
 
-    def delete(self, task_id: str, *, expected_revision: int | None = None) -> None:
+    def delete(self, task_id: str, *, expected: Task | None = None) -> None:
         with self._lock:
             stored = self.load(task_id)
-            if stored is None or expected_revision not in (None, stored.revision):
-                raise lost(task_id, stored, expected_revision)
+            if stored is None:
+                raise TaskNotFoundError(task_id)
+            if expected is not None and not _is(stored, expected.revision, expected):
+                raise lost(task_id, stored, expected.revision)
             self._storage.delete(task_id)
 
     def list(
@@ -76,6 +79,10 @@ def _from_mapping(found: object) -> Task:
         return Task.from_dict(found)
     except InvalidRequestError as error:
         raise StorageFormatError("load() gave a mapping that is not the JSON form of a task") from error
+
+
+def _is(stored: Task | None, revision: int, task: Task) -> bool:
+    return stored is not None and (stored.revision, stored.created_at) == (revision, task.created_at)
 
 
 _locks: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()

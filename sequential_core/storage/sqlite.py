@@ -23,6 +23,7 @@ from sequential_core.errors import (
     StorageFormatError,
     StorageFullError,
     TaskExistsError,
+    TaskNotFoundError,
 )
 from sequential_core.model import Status, Task
 from sequential_core.storage.base import Clock, RevisionedStorage, TaskPage, check_limit, lost, system_clock
@@ -99,9 +100,9 @@ class SqliteStorage(RevisionedStorage):
         with self._transaction(task.id) as (connection, now):
             if expected_revision:
                 updated = connection.execute(
-                    "UPDATE task SET revision = :revision, status = :status, created_at = :created_at,"
+                    "UPDATE task SET revision = :revision, status = :status,"
                     " expires_at = :expires_at, document = :document, state = :state"
-                    " WHERE id = :id AND revision = :expected",
+                    " WHERE id = :id AND revision = :expected AND created_at = :created_at",
                     row,
                 )
                 if not updated.rowcount:
@@ -138,14 +139,19 @@ class SqliteStorage(RevisionedStorage):
             ).fetchone()
         return None if row is None else str(row[0])
 
-    def delete(self, task_id: str, *, expected_revision: int | None = None) -> None:
+    def delete(self, task_id: str, *, expected: Task | None = None) -> None:
         with self._transaction(task_id) as (connection, _):
+            if expected is None:
+                deleted = connection.execute("DELETE FROM task WHERE id = ?", (task_id,))
+                if not deleted.rowcount:
+                    raise TaskNotFoundError(task_id)
+                return
             deleted = connection.execute(
-                "DELETE FROM task WHERE id = :id AND (:expected IS NULL OR revision = :expected)",
-                {"id": task_id, "expected": expected_revision},
+                "DELETE FROM task WHERE id = ? AND revision = ? AND created_at = ?",
+                (task_id, expected.revision, microseconds(expected.created_at)),
             )
             if not deleted.rowcount:
-                raise lost(task_id, _stored(connection, task_id), expected_revision)
+                raise lost(task_id, _stored(connection, task_id), expected.revision)
 
     def list(self, *, status: Status | None = None, limit: int = 100, cursor: str | None = None) -> TaskPage:
         created_at, task_id = (_NEVER, "") if cursor is None else decode_cursor(cursor)
