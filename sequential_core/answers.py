@@ -120,15 +120,16 @@ def _check_response(answer: ResponseAnswer) -> None:
 
 
 def answer_digest(answer: Answer) -> str:
-    """What two equal answers have in common: eight bytes of SHA-256, in hexadecimal."""
+    """What two equal answers, which were checked, have in common: eight bytes of SHA-256, in hexadecimal."""
     value = answer.value if isinstance(answer, ValueAnswer) else asdict(answer)
-    text = _to_json([type(answer).__name__, value], sort_keys=True)
+    # Through JSON and back, all keys are strings, and can be sorted.
+    text = json.dumps([type(answer).__name__, json.loads(json.dumps(value))], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _to_json(value: Any, *, sort_keys: bool = False) -> str:
+def _to_json(value: Any) -> str:
     try:
-        text = json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys)
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     except RecursionError:
         raise InvalidAnswerError("it is nested too deeply") from None
     except (TypeError, ValueError) as error:

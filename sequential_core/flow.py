@@ -22,6 +22,7 @@ from sequential_core.answers import UNSET, answer_digest, check_answer, make_ans
 from sequential_core.errors import (
     InvalidRequestError,
     StateCorruptedError,
+    StorageFormatError,
     TaskConflictError,
     TaskEndedError,
     TaskExistsError,
@@ -256,22 +257,26 @@ class SequentialFlow:
         return self._revisioned(storage).list(status=wanted, limit=limit, cursor=cursor)
 
     def _hop(self, keep: RevisionedStorage, stored: Task, request_id: int, answer: Answer, digest: str) -> Task:
-        assert stored.vm_state is not None, "a paused task has a state"
+        if stored.vm_state is None:
+            raise StorageFormatError(f"task {stored.id!r} is paused and has no state")
         try:
             outcome = driver.resume(stored.vm_state, {request_id: answer}, self._limits)
         except KeyError:
             raise StateCorruptedError(f"request {request_id} is not pending in it") from None
         taken = (*stored.taken, TakenAnswer(request_id, stored.revision, digest))[-_REMEMBERED_ANSWERS:]
         task = self._after(replace(stored, taken=taken), outcome, previous=stored.status)
-        if task.expires_at is None:
-            keep.delete(stored.id, expected=stored)
-        else:
-            keep.save(task, expected_revision=stored.revision)
+        try:
+            if task.expires_at is None:
+                keep.delete(stored.id, expected=stored)
+            else:
+                keep.save(task, expected_revision=stored.revision)
+        except TaskNotFoundError as error:
+            raise TaskConflictError(stored.id, "it has ended, was deleted or has expired meanwhile") from error
         return task
 
     def _after(self, task: Task, outcome: driver.Outcome, previous: Status | None) -> Task:
         """The task as a hop leaves it. It is to be stored if it has an `expires_at`."""
-        now = self._clock()
+        now, before = self._clock(), task.paused_state
         task = replace(
             task,
             result=None,
@@ -285,6 +290,7 @@ class SequentialFlow:
         )
         match outcome:
             case driver.Suspended(state, requests):
+                last = requests[-1].id
                 task = replace(
                     task,
                     status=Status.PAUSED,
@@ -295,6 +301,7 @@ class SequentialFlow:
                         line=requests[0].line,
                         column=requests[0].column,
                         hops=task.revision,
+                        requests=last if before is None else max(last, before.requests),
                         pending=tuple(request.id for request in requests),
                         state_bytes=len(state),
                     ),
@@ -362,9 +369,16 @@ def _was_taken(task: Task, digest: str, request_id: int | None, revision: int | 
             continue
         if request_id is not None and request_id == taken.request_id:
             return True
-        if request_id is None and revision is not None and all(p.id > taken.request_id for p in task.fetch_requests):
+        if request_id is None and revision is not None and not _older_was_pending(task, taken):
             return True
     return False
+
+
+def _older_was_pending(task: Task, taken: TakenAnswer) -> bool:
+    """Whether an older request was pending too when that answer was taken."""
+    pending = (request.id for request in task.fetch_requests)
+    later = (each.request_id for each in task.taken if each.revision > taken.revision)
+    return any(request_id < taken.request_id for request_id in (*pending, *later))
 
 
 def _choose_request(task: Task, request_id: int | None, revision: int | None) -> int:
@@ -374,10 +388,12 @@ def _choose_request(task: Task, request_id: int | None, revision: int | None) ->
     if revision is not None and revision != task.revision:
         raise TaskConflictError(task.id, f"it is at revision {task.revision}, not {revision}")
     pending = tuple(request.id for request in task.fetch_requests)
+    if task.paused_state is None or not pending:
+        raise StorageFormatError(f"task {task.id!r} is paused and has no pending request")
     if request_id is None:
         return pending[0]
     if request_id not in pending:
-        if request_id <= max((*pending, *(taken.request_id for taken in task.taken))):
+        if request_id <= task.paused_state.requests:
             raise TaskConflictError(task.id, f"request {request_id} has been answered")
         raise UnknownRequestError(task.id, request_id, pending)
     return request_id

@@ -20,8 +20,8 @@ _MOST_MEMORY_BYTES = 4096 * MIB
 class Limits:
     """Bounds for one hop. A program that passes one ends with an error that names it.
 
-    The depth of recursion is not among them: it is part of the guest, about 1,700 frames of plain
-    functions, and passing it is a `RangeError` that the code can catch.
+    The depth of recursion is not among them: it is part of the guest, 2,700 plain functions or 1,300 async ones, and
+    passing it is a `RangeError` that the code can catch.
 
     Attributes:
         cpu_seconds: CPU time of the thread that runs the guest.
@@ -29,6 +29,7 @@ class Limits:
         code_bytes: the posted code in UTF-8.
         answer_bytes: an answer as JSON; a larger one is refused, the task stays paused.
         pending_requests: requests that wait for an answer at one pause.
+        request_bytes: all of these together, as JSON.
         result_bytes: the result as JSON in UTF-8.
         log_bytes: what the code may write to `console` in one hop, in UTF-8; the rest is dropped,
             and the last log entry says so.
@@ -40,6 +41,7 @@ class Limits:
     code_bytes: int = 256 * KIB
     answer_bytes: int = 8 * MIB
     pending_requests: int = 256
+    request_bytes: int = 4 * MIB
     result_bytes: int = 1 * MIB
     log_bytes: int = 64 * KIB
     state_bytes: int = 16 * MIB

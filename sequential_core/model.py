@@ -48,6 +48,7 @@ class ErrorKind(StrEnum):
     MEMORY_LIMIT = "memory_limit"
     STACK_LIMIT = "stack_limit"
     PENDING_REQUESTS_LIMIT = "pending_requests_limit"
+    REQUEST_LIMIT = "request_limit"
     RESULT_LIMIT = "result_limit"
     RESULT_NOT_JSON = "result_not_json"
     STATE_LIMIT = "state_limit"
@@ -112,7 +113,7 @@ class PendingRequest:
     Attributes:
         id: counts the calls of the task, from 1.
         url, method, headers, body: what to send; header names are in lower case, body is text or None.
-        line, column: where the code called it; None if unknown.
+        line, column: where the code called it; None if unknown. Not part of the JSON form.
     """
 
     id: int
@@ -194,6 +195,7 @@ class PausedState:
     Attributes:
         line, column: the call of the oldest pending request; None if unknown.
         hops: how often the program has run so far.
+        requests: how many requests it has made so far.
         pending: ids of the pending requests, oldest first.
         state_bytes: size of the state.
     """
@@ -201,6 +203,7 @@ class PausedState:
     line: int | None
     column: int | None
     hops: int
+    requests: int
     pending: tuple[int, ...]
     state_bytes: int
 
@@ -209,20 +212,28 @@ class PausedState:
             "line": self.line,
             "column": self.column,
             "hops": self.hops,
+            "requests": self.requests,
             "pending": list(self.pending),
             "stateBytes": self.state_bytes,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PausedState:
-        return cls(data["line"], data["column"], data["hops"], tuple(data["pending"]), data["stateBytes"])
+        return cls(
+            line=data["line"],
+            column=data["column"],
+            hops=data["hops"],
+            requests=data["requests"],
+            pending=tuple(data["pending"]),
+            state_bytes=data["stateBytes"],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(Mapping[str, Any]):
     """A program and where it stands. A value: every hop makes a new one.
 
-    It reads as a mapping of its JSON form too: `task["fetchRequest"]`, `dict(task)`.
+    It is a mapping of its JSON form too: `task["fetchRequest"]`, `dict(task)`.
 
     Attributes:
         id: unique in a storage.
@@ -277,19 +288,19 @@ class Task:
         """Whether the task has ceased to exist; at the very instant it has."""
         return self.expires_at is not None and self.expires_at <= now
 
-    def keys(self) -> list[str]:
-        return list(self.to_dict())
-
     def __getitem__(self, name: str) -> Any:
-        return self.to_dict()[name]
+        if name == "vmState":  # which may be long, and is encoded when it is asked for
+            return self._encoded_state()
+        return self.to_dict(include_vm_state=False)[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.keys())
+        return iter((*self.to_dict(include_vm_state=False), "vmState"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
     def to_dict(self, *, include_vm_state: bool = True) -> dict[str, Any]:
         """The JSON form. `vmState` is base64, and may be left out."""
-        state = None if self.vm_state is None else base64.b64encode(self.vm_state).decode()
-        requests = [request.to_dict() for request in self.fetch_requests]
         return {
             "id": self.id,
             "name": self.name,
@@ -297,9 +308,9 @@ class Task:
             "result": self.result,
             "error": self.error,
             "errorDetail": None if self.error_detail is None else self.error_detail.to_dict(),
-            "fetchRequest": requests[0] if requests else None,
-            "fetchRequests": requests,
-            **({"vmState": state} if include_vm_state else {}),
+            "fetchRequest": self.fetch_requests[0].to_dict() if self.fetch_requests else None,
+            "fetchRequests": [request.to_dict() for request in self.fetch_requests],
+            **({"vmState": self._encoded_state()} if include_vm_state else {}),
             "pausedState": None if self.paused_state is None else self.paused_state.to_dict(),
             "logs": [entry.to_dict() for entry in self.logs],
             "revision": self.revision,
@@ -311,6 +322,9 @@ class Task:
             "codeSha256": self.code_sha256,
             "taken": [[taken.request_id, taken.revision, taken.digest] for taken in self.taken],
         }
+
+    def _encoded_state(self) -> str | None:
+        return None if self.vm_state is None else base64.b64encode(self.vm_state).decode()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Task:
@@ -341,7 +355,7 @@ class Task:
                 code_sha256=data["codeSha256"],
                 taken=tuple(TakenAnswer(*taken) for taken in data["taken"]),
             )
-        except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, binascii.Error) as error:
             raise InvalidRequestError("task", "it is not the JSON form of a task") from error
 
 

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from http_server import running_server
 
 from sequential_core import SqliteStorage
-from http_server import running_server
 
 
 @pytest.fixture

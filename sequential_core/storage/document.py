@@ -20,7 +20,9 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 def to_document(task: Task) -> str:
     """Everything but state and code, as JSON."""
-    return json.dumps(task.to_dict(include_vm_state=False), separators=(",", ":"))
+    document = task.to_dict(include_vm_state=False)
+    document["positions"] = [[request.line, request.column] for request in task.fetch_requests]
+    return json.dumps(document, separators=(",", ":"))
 
 
 def from_document(document: str, state: bytes | None) -> Task:
@@ -30,14 +32,28 @@ def from_document(document: str, state: bytes | None) -> Task:
         StorageFormatError: it is not one of ours.
     """
     try:
-        return replace(Task.from_dict(json.loads(document)), vm_state=state)
-    except (ValueError, InvalidRequestError) as error:
+        data = json.loads(document)
+        task = Task.from_dict(data)
+        requests = tuple(
+            replace(request, line=line, column=column)
+            for request, (line, column) in zip(task.fetch_requests, data["positions"], strict=True)
+        )
+        return replace(task, vm_state=state, fetch_requests=requests)
+    except (KeyError, TypeError, ValueError, InvalidRequestError) as error:
         raise StorageFormatError("it holds a task that this version cannot read") from error
 
 
 def microseconds(instant: datetime) -> int:
     """An instant as whole microseconds since 1970, exactly."""
     return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def encode_cursor(created_at: int, task_id: str) -> str:
@@ -56,6 +72,7 @@ def decode_cursor(cursor: str) -> tuple[int, str]:
         created_at, task_id = parts
     except (TypeError, ValueError, binascii.Error):
         parts = created_at = task_id = None
-    if isinstance(created_at, bool) or not isinstance(created_at, int) or not isinstance(task_id, str):
+    whole = isinstance(created_at, int) and not isinstance(created_at, bool)
+    if not whole or abs(created_at) >= 1 << 63 or not isinstance(task_id, str) or not _is_text(task_id):
         raise InvalidRequestError("cursor", "it is not a cursor of this storage")
     return created_at, task_id

@@ -37,6 +37,9 @@ from sequential_core.storage.document import (
 
 _SCHEMA_VERSION = 1
 
+# SQLite keeps this number in the header of the file, so that a file says whose it is.
+_APPLICATION = int.from_bytes(b"SEQT", "big")
+
 # Instants are whole microseconds since 1970; a task that does not expire has the largest integer.
 _SCHEMA = """
 CREATE TABLE task (
@@ -77,7 +80,7 @@ class SqliteStorage(RevisionedStorage):
         clock: Clock = system_clock,
         busy_timeout: timedelta = timedelta(seconds=30),
     ) -> None:
-        self._path = Path(path)
+        self._path = Path(path).absolute()
         self._clock = clock
         self._busy_timeout = busy_timeout
         self._lock = threading.Lock()
@@ -108,7 +111,8 @@ class SqliteStorage(RevisionedStorage):
                 if not updated.rowcount:
                     raise lost(task.id, _stored(connection, task.id), expected_revision)
                 return
-            if expected_revision == 0 and _stored(connection, task.id) is not None:
+            exists = _stored(connection, task.id) is not None
+            if expected_revision == 0 and exists:
                 raise TaskExistsError(task.id)
             connection.execute(
                 "INSERT INTO task (id, revision, status, created_at, expires_at, document, state)"
@@ -117,8 +121,8 @@ class SqliteStorage(RevisionedStorage):
                 " created_at = :created_at, expires_at = :expires_at, document = :document, state = :state",
                 row,
             )
-            if task.code is not None:
-                connection.execute("INSERT OR IGNORE INTO code VALUES (?, ?)", (task.id, task.code))
+            if task.code is not None and not exists:
+                connection.execute("INSERT INTO code VALUES (?, ?)", (task.id, task.code))
             connection.execute(
                 "DELETE FROM task WHERE id IN (SELECT id FROM task WHERE expires_at <= ? AND id <> ? LIMIT ?)",
                 (now, task.id, _SWEEP),
@@ -223,19 +227,22 @@ class SqliteStorage(RevisionedStorage):
         try:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA synchronous = FULL")
+            if _schema(connection) != (_APPLICATION, _SCHEMA_VERSION):
+                _make_tables(connection)
             # The mode stays with the file, and cannot be set while others are about to: then they set it.
             with contextlib.suppress(sqlite3.OperationalError):
                 connection.execute("PRAGMA journal_mode = WAL")
-            if _schema_version(connection) != _SCHEMA_VERSION:
-                _make_tables(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
 
-def _schema_version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+def _schema(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Whose file it is, and the version of its tables; zeros in a new file."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return application, version
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
@@ -245,17 +252,17 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         StorageFormatError: the file holds other tables, or those of a later version.
     """
     connection.execute("BEGIN IMMEDIATE")
-    version = _schema_version(connection)
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if version == 0 and not tables:
+    application, version = _schema(connection)
+    if (application, version) != (_APPLICATION, _SCHEMA_VERSION):
+        if application == _APPLICATION:
+            raise StorageFormatError(f"the file has tables of version {version}; this version reads {_SCHEMA_VERSION}")
+        if application or version or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise StorageFormatError("the file belongs to another program")
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        version = _SCHEMA_VERSION
     connection.execute("COMMIT")
-    if version != _SCHEMA_VERSION:
-        what = f"of version {version}" if version else "of another program"
-        raise StorageFormatError(f"the file has a schema {what}; this version reads {_SCHEMA_VERSION}")
 
 
 class _Stored(NamedTuple):

@@ -48,7 +48,7 @@ def compiled(module: bytes, sha256: str) -> wasmtime.Module:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         return wasmtime.Module(runtime.engine(), module)
-    check_private(place)
+    place = check_private(place)
     path = place / f"{_key(sha256)}.cwasm"
     try:
         return _load(path)
@@ -62,8 +62,11 @@ def compiled(module: bytes, sha256: str) -> wasmtime.Module:
     return fresh
 
 
-def check_private(place: Path) -> None:
+def check_private(place: Path) -> Path:
     """Refuses a directory that somebody else could write, or put another in the place of.
+
+    Returns:
+        The directory with its links resolved: what was checked is what must be used.
 
     Raises:
         CacheDirectoryError: `place` is not a directory of this user's with no write permission for
@@ -71,8 +74,9 @@ def check_private(place: Path) -> None:
             without the sticky bit.
     """
     if not hasattr(os, "getuid"):  # Windows: profiles are private by their access lists
-        return
+        return place
     user = os.getuid()
+    parents = {*place.parents, *place.resolve().parents}
     place = place.resolve()
     own = place.stat()
     if not stat.S_ISDIR(own.st_mode):
@@ -81,12 +85,13 @@ def check_private(place: Path) -> None:
         raise CacheDirectoryError(str(place), "it belongs to another user")
     if own.st_mode & 0o022:
         raise CacheDirectoryError(str(place), "others can write it")
-    for parent in place.parents:
+    for parent in sorted(parents):
         info = parent.stat()
         if info.st_uid not in (0, user):
             raise CacheDirectoryError(str(place), f"{parent} belongs to another user")
         if info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX:
             raise CacheDirectoryError(str(place), f"others can write {parent}")
+    return place
 
 
 def _key(sha256: str) -> str:

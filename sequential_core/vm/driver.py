@@ -38,7 +38,6 @@ from sequential_core.vm import guest as guests
 from sequential_core.vm import heap, runtime
 from sequential_core.vm.guest import Guest
 from sequential_core.vm.machine import (
-    EVAL_ASYNC,
     FILE_NAME,
     PRELUDE_NAME,
     RANDOM_STATE_BYTES,
@@ -53,7 +52,8 @@ _PENDING, _FULFILLED = 0, 1
 # there are live objects: 0.15 ms for a small program.
 _COLLECT_ABOVE_PAGES = 64
 
-_POSITION = re.compile(rf"{re.escape(FILE_NAME)}:(\d+):(\d+)")
+# The engine gives line 0 to the initialisers of static fields.
+_POSITION = re.compile(rf"{re.escape(FILE_NAME)}:([1-9]\d*):(\d+)")
 _DEFAULT_LIMITS = Limits()
 
 
@@ -176,7 +176,7 @@ class Program:
         machine = self._machine
         machine.prepare()
         try:
-            self._main = machine.eval(code, FILE_NAME, EVAL_ASYNC)
+            self._main = machine.evaluate(code)
         except GuestError as error:
             # Whatever the code throws rejects its promise, so this is the parser.
             detail = self._describe(error.handle)
@@ -220,7 +220,11 @@ class Program:
 
     def _outcome(self) -> Outcome:
         machine, limits = self._machine, self._limits
-        requests = _requests(machine.apply_text("requests"))
+        text = machine.apply_text("requests", limit=limits.request_bytes + 1)
+        if len(text) > limits.request_bytes:
+            message = f"the pending requests have more than {limits.request_bytes} bytes of JSON"
+            raise _Stop(_limit_error(ErrorKind.REQUEST_LIMIT, message))
+        requests = _requests(text)
         logs = tuple(machine.logs)
         if len(requests) > limits.pending_requests:
             message = f"{len(requests)} requests are pending; the limit is {limits.pending_requests}"
@@ -298,7 +302,7 @@ class Program:
         if parts["name"] == "InternalError" and parts["message"] == "out of memory":
             return _memory_error(self._limits)
         lines = [line.strip() for line in parts["stack"].splitlines()]
-        lines = [line for line in lines if line and PRELUDE_NAME not in line]
+        lines = [line for line in lines if line and f"({PRELUDE_NAME}:" not in line]
         place = next((found for line in lines if (found := _POSITION.search(line))), None)
         return ErrorDetail(
             kind=ErrorKind.EXCEPTION,

@@ -34,6 +34,7 @@ class Manifest:
         arena_lists: the heads of the lists of arenas, see `heap`.
         random_state: the eight bytes behind `Math.random`.
         scratch: eight bytes for arguments, zero between calls.
+        context: the engine's JSContext.
         undefined: a handle of the value `undefined`.
         functions: handles of the prelude's functions.
         packages: the npm packages that went into the guest, and their versions.
@@ -44,6 +45,7 @@ class Manifest:
     arena_lists: int
     random_state: int
     scratch: int
+    context: int
     undefined: int
     functions: dict[str, int]
     packages: dict[str, str]

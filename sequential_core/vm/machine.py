@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,21 @@ if TYPE_CHECKING:
     from sequential_core.vm.guest import Guest
 
 # JS_EVAL_FLAG_ASYNC: a script with top-level await, whose promise settles with {value: completion}.
-EVAL_ASYNC = 1 << 7
+_EVAL_ASYNC = 1 << 7
+
+# JSEvalOptions: version, flags, file name, number of the first line.
+_EVAL_OPTIONS = struct.Struct("<iiIi")
+_EVAL_OPTIONS_VERSION = 1
+
+# The engine counts some columns of the very first line from 0. So the code begins two lines later, and the
+# lines are counted from -1: it takes 0 for 1.
+_LEAD = b"\n\n"
 
 # What the posted code is called in its stack traces.
 FILE_NAME = "task.js"
 
-# What the prelude is called there; the driver takes its frames out.
-PRELUDE_NAME = "sequential:prelude"
+# What the prelude is called there, as the engine says of its own functions; the driver takes its frames out.
+PRELUDE_NAME = "native"
 
 # The engine gives up before the store does, so that the code sees an `out of memory` it can catch.
 _ENGINE_MARGIN_BYTES = 2 * MIB
@@ -120,14 +129,6 @@ class Instance:
             raise GuestError(self.call("qjs_get_exception"))
         return handle
 
-    def eval(self, code: bytes, file_name: str, flags: int = 0) -> int:
-        at = self.put(code)
-        name = self.put(file_name.encode())
-        handle = self.call("qjs_eval", at, len(code), name, flags)
-        self.call("wasm_free", at)
-        self.call("wasm_free", name)
-        return self.checked(handle)
-
     def run_jobs(self) -> None:
         """Runs the job queue until it is empty."""
         while (done := self.call("qjs_execute_pending_job")) > 0:
@@ -156,6 +157,18 @@ class Machine(Instance):
         seed = os.urandom(RANDOM_STATE_BYTES)
         self.write(self._manifest.random_state, seed if any(seed) else b"\1" * RANDOM_STATE_BYTES)
         self.call("qjs_set_memory_limit", self._memory_limit)
+
+    def evaluate(self, code: bytes) -> int:
+        """Starts the posted code; returns a handle of its promise."""
+        if code.startswith(b"#!"):  # a comment, but only at the very beginning
+            code = b"//" + code[2:]
+        source = self.put(_LEAD + code)
+        name = self.put(FILE_NAME.encode())
+        options = self.put(_EVAL_OPTIONS.pack(_EVAL_OPTIONS_VERSION, _EVAL_ASYNC, name, 1 - len(_LEAD)))
+        value = self.call("JS_Eval2", self._manifest.context, source, len(_LEAD + code), options)
+        for at in (source, name, options):
+            self.call("wasm_free", at)
+        return self.checked(self.put(value.to_bytes(8, "little", signed=True)))
 
     def apply(self, function: str, argument: int | None = None) -> int:
         """Calls a function of the prelude, by its name there; returns a handle."""

@@ -3,7 +3,9 @@
 //
 // The posted code shares this realm and may change every prototype in it. So the host's own
 // bookkeeping touches nothing that the code can reach: intrinsics are taken here, before any posted
-// code runs, methods are called through `uncurry`, and records have no prototype.
+// code runs, methods are called through `uncurry`, and records have no prototype. Outside the console
+// there are no template literals, which the engine joins with String.prototype.concat, and no `for of` and
+// `instanceof` but for values of the code's own.
 (hostLog) => {
   'use strict';
   const { apply } = Reflect;
@@ -24,6 +26,7 @@
   const reject = NativePromise.reject.bind(NativePromise);
   const byteLength = uncurry(getOwnPropertyDescriptor(ArrayBuffer.prototype, 'byteLength').get);
 
+  const cut = (text, length) => wellFormed(text.length > length ? slice(text, 0, length) + '...' : text);
   const isBuffer = (value) => {
     try { byteLength(value); return true; } catch { return false; }
   };
@@ -38,7 +41,7 @@
 
   const headerName = (name) => {
     const text = NativeString(name);
-    if (exec(TOKEN, text) === null) throw new NativeTypeError(`Invalid header name: ${slice(text, 0, 64)}`);
+    if (exec(TOKEN, text) === null) throw new NativeTypeError('Invalid header name: ' + slice(text, 0, 64));
     return lower(text);
   };
   const headerValue = (value) => {
@@ -48,15 +51,23 @@
   };
   const addHeader = (map, name, value) => {
     const key = headerName(name), text = headerValue(value);
-    mapSet(map, key, mapHas(map, key) ? `${mapGet(map, key)}, ${text}` : text);
+    mapSet(map, key, mapHas(map, key) ? mapGet(map, key) + ', ' + text : text);
   };
   const fillHeaders = (map, init) => {
     if (init === undefined) return map;
     if (init === null || typeof init !== 'object') throw new NativeTypeError('Headers must be an object');
     const other = headersMap(init);
     if (other !== undefined) mapForEach(other, (value, name) => mapSet(map, name, value));
-    else if (init[iteratorSymbol] != null) for (const [name, value] of init) addHeader(map, name, value);
-    else for (const name of keys(init)) addHeader(map, name, init[name]);
+    else if (init[iteratorSymbol] != null) {
+      for (const pair of init) {
+        if (pair.length !== 2) throw new NativeTypeError('A header is a pair of name and value');
+        addHeader(map, pair[0], pair[1]);
+      }
+    }
+    else {
+      const names = keys(init);
+      for (let i = 0; i < names.length; i++) addHeader(map, names[i], init[names[i]]);
+    }
     return map;
   };
 
@@ -143,9 +154,10 @@
   const requestRecord = (input, init) => {
     const record = create(null);
     record.id = lastId + 1;
+    if (typeof input === 'symbol') throw new NativeTypeError('A symbol is no URL');
     record.url = wellFormed(NativeString(input));
     const method = NativeString(init.method ?? 'GET');
-    if (exec(TOKEN, method) === null) throw new NativeTypeError(`Invalid method: ${slice(method, 0, 64)}`);
+    if (exec(TOKEN, method) === null) throw new NativeTypeError('Invalid method: ' + slice(method, 0, 64));
     // The standard normalises the methods that were always written in lower case, and no others.
     record.method = exec(/^(?:delete|get|head|options|post|put)$/i, method) === null ? method : upper(method);
     const headers = fillHeaders(new NativeMap(), init.headers);
@@ -153,7 +165,7 @@
     record.body = null;
     if (body !== null) {
       if (record.method === 'GET' || record.method === 'HEAD')
-        throw new NativeTypeError(`A ${record.method} request cannot have a body`);
+        throw new NativeTypeError('A ' + record.method + ' request cannot have a body');
       if (isView(body) || isBuffer(body))
         throw new NativeTypeError('A request body of bytes is not supported; use a string');
       record.body = wellFormed(NativeString(body));
@@ -169,7 +181,7 @@
     try {
       if (arguments.length === 0) throw new NativeTypeError('fetch needs an URL');
       if (finishing) throw new NativeTypeError('fetch cannot be called while the result is being written as JSON');
-      const text = stringify(requestRecord(input, init ?? {}));
+      const text = stringify(requestRecord(input, init ?? { __proto__: null }));
       return new NativePromise((accept, refuse) => {
         lastId += 1;
         mapSet(pending, lastId, { __proto__: null, accept, refuse, text });
@@ -209,7 +221,9 @@
     try { return inspectObject(value, seen); } catch { return '[object]'; }
   };
 
-  const write = (level, values) => { hostLog(level, values.map((value) => inspect(value, [])).join(' ')); };
+  const write = (level, values) => {
+    hostLog(level, wellFormed(values.map((value) => inspect(value, [])).join(' ')));
+  };
   const console = {};
   for (const level of ['debug', 'error', 'info', 'log', 'warn']) {
     console[level] = { [level](...values) { write(level, values); } }[level];
@@ -232,8 +246,8 @@
     // The pending requests, oldest first, as a JSON array.
     requests() {
       let text = '';
-      mapForEach(pending, (request) => { text += text === '' ? request.text : `,${request.text}`; });
-      return `[${text}]`;
+      mapForEach(pending, (request) => { text += text === '' ? request.text : ',' + request.text; });
+      return '[' + text + ']';
     },
 
     // Takes '[id, kind, payload]' and settles that request; says whether it was pending.
@@ -255,21 +269,23 @@
       return text === undefined ? 'null' : text;
     },
 
-    // An uncaught error as a JSON object. Getters of the code may run here, and may throw.
+    // An uncaught error as a JSON object. Getters and traps of the code may run here, and may throw.
     describe(error) {
       const record = create(null);
-      const read = (key) => {
-        try { return wellFormed(NativeString(error[key] ?? '')); } catch { return ''; }
+      const isObject = (typeof error === 'object' && error !== null) || typeof error === 'function';
+      const read = (key, length) => {
+        try { return isObject ? cut(NativeString(error[key] ?? ''), length) : ''; } catch { return ''; }
       };
-      if (error instanceof NativeError || (typeof error === 'object' && error !== null && 'message' in error)) {
-        record.name = read('name') || 'Error';
-        record.message = read('message');
-        record.stack = read('stack');
-      } else {
+      record.name = read('name', 256);
+      record.message = read('message', 4096);
+      record.stack = read('stack', 8192);
+      if (record.message === '' && record.stack === '') {
+        let text = 'a value';
+        try { text = cut(inspect(error, [create(null)]), 4096); } catch { /* nothing more can be said of it */ }
         record.name = 'Error';
-        record.message = `uncaught ${wellFormed(inspect(error, [create(null)]))}`;
-        record.stack = '';
+        record.message = 'uncaught ' + text;
       }
+      record.name = record.name || 'Error';
       return stringify(record);
     },
   };

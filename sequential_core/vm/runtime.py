@@ -15,19 +15,33 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+
+# The public getsignal makes an enum of each of its answers, and there are 60 to ask for at every hop.
+from _signal import getsignal  # type: ignore[import-not-found]
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import wasmtime
 
 from sequential_core.vm import native
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from sequential_core.vm.machine import Machine
 
-# wasmtime-py cannot raise the size of an async stack, 2 MiB, which bounds this one.
-_MAX_WASM_STACK_BYTES = (2 << 20) - (64 << 10)
+# What a call into a guest may use of its thread's stack. With it, the engine's own count (bake.ENGINE_STACK_BYTES) ends
+# recursion of functions first, as a RangeError.
+_STACK_BYTES = 4 << 20
+
+# What stays for Python below it, and how large the stacks of new threads are when the system sets no limit.
+_STACK_MARGIN_BYTES = 1 << 20
+_UNLIMITED_STACK_BYTES = 2 << 20
 
 _TICK_SECONDS = 0.010
 
@@ -39,7 +53,6 @@ class _Running(threading.local):
     machine: Machine | None = None
     cpu_deadline: float = 0.0
     out_of_time: bool = False
-    stop: bool = False
     interruption: BaseException | None = None
 
 
@@ -50,10 +63,19 @@ def config(target: str | None = None) -> wasmtime.Config:
     """The configuration of the engine; `target` is a triple such as "aarch64-unknown-linux-gnu"."""
     settings = wasmtime.Config()
     settings.epoch_interruption = True
-    settings.max_wasm_stack = _MAX_WASM_STACK_BYTES
+    native.set_stack_size(settings, min(_STACK_BYTES, _thread_stack_bytes() - _STACK_MARGIN_BYTES))
     if target is not None:
         settings.target = target
     return settings
+
+
+def _thread_stack_bytes() -> int:
+    """The smallest stack that a thread of this process is likely to have."""
+    sizes = [threading.stack_size() or 8 << 20]
+    if resource is not None:
+        limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
+        sizes.append(_UNLIMITED_STACK_BYTES if limit == resource.RLIM_INFINITY else limit)
+    return max(min(sizes), _UNLIMITED_STACK_BYTES)
 
 
 @functools.cache
@@ -104,7 +126,8 @@ def cpu_time(machine: Machine, seconds: float) -> Iterator[None]:
     """Runs the block with `machine` as the guest of this thread, and a budget of CPU time.
 
     A guest that is still running when the budget is used up ends in a `wasmtime.WasmtimeError`;
-    `out_of_time()` then says so. A KeyboardInterrupt that comes while the guest is running ends it too.
+    `out_of_time()` then says so. What a signal's handler raises, such as KeyboardInterrupt, ends the guest and
+    then the block.
     """
     _running.machine = machine
     _running.out_of_time = False
@@ -112,7 +135,7 @@ def cpu_time(machine: Machine, seconds: float) -> Iterator[None]:
     _running.cpu_deadline = time.thread_time() + seconds
     _ticker.enter()
     try:
-        with _interrupt_deferred():
+        with _signals_carried():
             yield
     finally:
         _ticker.leave()
@@ -122,30 +145,35 @@ def cpu_time(machine: Machine, seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupt_deferred() -> Iterator[None]:
-    """Keeps ctrl-C until the guest has been stopped for it.
+def _signals_carried() -> Iterator[None]:
+    """Lets what the handler of a signal raises come out of the block, however it came in.
 
-    Python runs the handlers of signals wherever it next runs code of the main thread, which may be the
-    first instruction of a callback: ctypes would print and forget the KeyboardInterrupt.
+    Python calls handlers wherever it next runs code of the main thread, and that may be the first instruction of a
+    callback: ctypes would print the KeyboardInterrupt and go on with whatever the callback did not return.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[Any] = []
-
-    def note(number: int, frame: Any) -> None:
-        came.append((number, frame))
-        _running.stop = True
-
-    _running.stop = False
-    signal.signal(signal.SIGINT, note)
+    handlers = {number: handler for number in range(1, signal.NSIG) if callable(handler := getsignal(number))}
+    carriers = {number: _carrier(handler) for number, handler in handlers.items()}
+    for number, carrier in carriers.items():
+        signal.signal(number, carrier)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            handler(*came[0])
+        for number, carrier in carriers.items():
+            if getsignal(number) is carrier:  # or else a handler has set another
+                signal.signal(number, handlers[number])
+
+
+def _carrier(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
+    def carry(number: int, frame: FrameType | None) -> None:
+        try:
+            handler(number, frame)
+        except BaseException as error:  # noqa: BLE001  # it is raised when the block ends
+            _running.interruption = error
+
+    return carry
 
 
 def out_of_time() -> bool:
@@ -160,7 +188,7 @@ def watch(store: wasmtime.Store) -> None:
 
 def _used_up() -> bool:
     _running.out_of_time = time.thread_time() >= _running.cpu_deadline
-    return _running.out_of_time or _running.stop or _running.interruption is not None
+    return _running.out_of_time or _running.interruption is not None
 
 
 _callback = native.epoch_callback(_used_up)
