@@ -1,0 +1,1 @@
+"""Laws that several implementations keep; each implementation's test file adds a fixture."""

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from contracts.tasks import a_task, tasks
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sequential_core.errors import InvalidRequestError, StorageFormatError
+from sequential_core.model import PendingRequest
+from sequential_core.storage.document import (
+    decode_cursor,
+    encode_cursor,
+    from_document,
+    microseconds,
+    to_document,
+)
+
+
+@given(task=tasks)
+def test_document_and_state_are_the_task_without_its_code(task):
+    loaded = from_document(to_document(task), task.vm_state)
+    assert loaded.code is None
+    assert (loaded.to_dict(), loaded.vm_state) == (task.to_dict(), task.vm_state)
+
+
+@given(task=tasks)
+def test_document_is_ascii_without_state_and_code(task):
+    document = to_document(task)
+    assert document.isascii()
+    assert not {"vmState", "code"} & json.loads(document).keys()
+
+
+def test_document_keeps_where_a_request_was_made():
+    task = a_task(fetch_requests=(PendingRequest(1, "https://api.test/", line=3, column=7),))
+    assert from_document(to_document(task), None).fetch_request == task.fetch_request
+
+
+def _changed(**fields):
+    return json.dumps({**json.loads(to_document(a_task())), **fields})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "",
+        "{",
+        "null",
+        "7",
+        "[]",
+        '"text"',
+        "{}",
+        _changed(status="waiting"),
+        _changed(status=None),
+        _changed(createdAt="2030"),
+        _changed(createdAt=None),
+        _changed(expiresAt=5),
+        _changed(ttl="long"),
+        _changed(retain=[]),
+        _changed(fetchRequests=None),
+        _changed(fetchRequests=[{}]),
+        _changed(fetchRequests=[{"id": 1, "url": "u", "color": "red"}]),
+        _changed(errorDetail={"kind": "exception"}),
+        _changed(pausedState={}),
+        _changed(logs=7),
+        _changed(positions=7),
+        _changed(positions=[]),
+        _changed(positions=[[1]]),
+        _changed(taken=[7]),
+        _changed(vmState="?"),
+    ],
+)
+def test_document_that_is_no_task_is_a_format_error(document):
+    with pytest.raises(StorageFormatError):
+        from_document(document, None)
+
+
+@pytest.mark.parametrize("fields", [{"ttl": 1e300}, {"createdAt": "0001-01-01T00:00:00+01:00"}])
+def test_document_with_a_time_out_of_range_is_a_format_error(fields):
+    with pytest.raises(StorageFormatError):
+        from_document(_changed(**fields), None)
+
+
+@pytest.mark.parametrize(
+    ("instant", "number"),
+    [
+        (datetime(1970, 1, 1, tzinfo=UTC), 0),
+        (datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC), 1),
+        (datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), -1),
+        (datetime(2026, 11, 24, 0, 0, 0, 123_457, tzinfo=UTC), 1_795_478_400_123_457),
+        (datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), 253_402_300_799_999_999),
+    ],
+)
+def test_microseconds_are_exact(instant, number):
+    assert microseconds(instant) == number
+
+
+@given(instant=st.datetimes(timezones=st.timezones()))
+def test_microseconds_keep_the_order_of_instants(instant):
+    try:
+        later = instant.astimezone(UTC) + timedelta(microseconds=1)
+    except OverflowError:
+        return
+    assert microseconds(later) == microseconds(instant) + 1
+
+
+@given(created_at=st.integers(-(2**62), 2**62), task_id=st.text())
+def test_cursor_comes_back(created_at, task_id):
+    cursor = encode_cursor(created_at, task_id)
+    assert decode_cursor(cursor) == (created_at, task_id)
+    assert cursor.isascii()
+    assert not set(cursor) & set("+/?&#")  # it travels in a query
+
+
+@given(text=st.text())
+def test_text_that_is_no_cursor_is_refused(text):
+    with pytest.raises(InvalidRequestError):
+        decode_cursor(text)

@@ -1,0 +1,132 @@
+"""Runs a program to its end, answering its requests, with and without cutting it at every pause."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sequential_core.limits import Limits
+from sequential_core.model import Answer, ErrorAnswer, LogEntry, PendingRequest, ValueAnswer
+from sequential_core.vm import driver
+from sequential_core.vm import guest as guests
+
+Respond = Callable[[PendingRequest], Answer]
+DEFAULT = Limits()
+
+Hop = Callable[[driver.Suspended, dict[int, Answer]], driver.Outcome]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a program did from its beginning to its end.
+
+    Attributes:
+        outcome: how it ended.
+        urls: of all its requests, in the order of their ids.
+        logs: of all its hops.
+        pauses: how often it was suspended.
+    """
+
+    outcome: driver.Completed | driver.Failed
+    urls: tuple[str, ...]
+    logs: tuple[LogEntry, ...]
+    pauses: int
+
+    @property
+    def result(self) -> Any:
+        assert isinstance(self.outcome, driver.Completed), self.outcome
+        return self.outcome.result
+
+    @property
+    def meaning(self) -> tuple[object, ...]:
+        """Everything but the logs of the last hop, which `logs` has: what two runs must agree on."""
+        ended = self.outcome.result if isinstance(self.outcome, driver.Completed) else self.outcome.error
+        return type(self.outcome), ended, self.urls, self.logs, self.pauses
+
+
+def echo(request: PendingRequest) -> Answer:
+    """Answers with the URL."""
+    return ValueAnswer(request.url)
+
+
+def number(request: PendingRequest) -> Answer:
+    """Answers with the URL as a number."""
+    return ValueAnswer(int(request.url))
+
+
+def refuse_bad(request: PendingRequest) -> Answer:
+    """Fails the requests whose URL begins with "bad", with that as the message."""
+    return ErrorAnswer(request.url) if request.url.startswith("bad") else ValueAnswer(request.url)
+
+
+def run_uncut(code: str, respond: Respond = echo, *, seed: int | None = None, limits: Limits = DEFAULT) -> Run:
+    """Runs a program in one machine, whose memory is never restored.
+
+    Args:
+        respond: the answer to a request.
+        seed: of the order in which pending requests are answered, one at a time; oldest first if None.
+    """
+    program = driver.Program(guests.current(), limits)
+    first = program.hop(lambda: program.begin(driver.encode_code(code, limits)))
+    return _to_the_end(first, lambda _paused, answers: program.hop(lambda: program.settle(answers)), respond, seed)
+
+
+def run_cut(code: str, respond: Respond = echo, *, seed: int | None = None, limits: Limits = DEFAULT) -> Run:
+    """Runs a program that is encoded at every pause and goes on in a fresh machine."""
+    first = driver.start(code, limits)
+    return _to_the_end(first, lambda paused, answers: driver.resume(paused.state, answers, limits), respond, seed)
+
+
+def _to_the_end(outcome: driver.Outcome, hop: Hop, respond: Respond, seed: int | None) -> Run:
+    order = None if seed is None else random.Random(seed)
+    urls: dict[int, str] = {}
+    logs = list(outcome.logs)
+    pauses = 0
+    while isinstance(outcome, driver.Suspended):
+        pauses += 1
+        urls.update((request.id, request.url) for request in outcome.requests)
+        request = order.choice(outcome.requests) if order else outcome.requests[0]
+        outcome = hop(outcome, {request.id: respond(request)})
+        logs += outcome.logs
+    return Run(outcome, tuple(urls[key] for key in sorted(urls)), tuple(logs), pauses)
+
+
+def suspended(code: str, limits: Limits = DEFAULT) -> driver.Suspended:
+    """The first pause of a program, which must have one."""
+    outcome = driver.start(code, limits)
+    assert isinstance(outcome, driver.Suspended), outcome
+    return outcome
+
+
+def completed(code: str, limits: Limits = DEFAULT) -> Any:
+    """The result of a program, which must complete without a pause."""
+    outcome = driver.start(code, limits)
+    assert isinstance(outcome, driver.Completed), outcome
+    return outcome.result
+
+
+def failed(code: str, limits: Limits = DEFAULT) -> driver.Failed:
+    """How a program fails, which must do so without a pause."""
+    outcome = driver.start(code, limits)
+    assert isinstance(outcome, driver.Failed), outcome
+    return outcome
+
+
+def answered(code: str, *answers: Answer, limits: Limits = DEFAULT) -> driver.Outcome:
+    """Where a program stands after its oldest request was answered, as often as there are answers."""
+    outcome = driver.start(code, limits)
+    for answer in answers:
+        assert isinstance(outcome, driver.Suspended), outcome
+        outcome = driver.resume(outcome.state, {outcome.requests[0].id: answer}, limits)
+    return outcome
+
+
+def check_program(code: str, expected: Any, respond: Respond = echo, seed: int | None = None) -> None:
+    """Asserts that a program pauses, means the same cut and uncut, and gives the expected result."""
+    uncut, cut = run_uncut(code, respond, seed=seed), run_cut(code, respond, seed=seed)
+    assert cut.pauses > 0
+    assert cut.meaning == uncut.meaning
+    assert json.dumps(cut.result) == json.dumps(expected)  # unlike ==, tells True from 1 and sees the order of keys

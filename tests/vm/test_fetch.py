@@ -1,0 +1,244 @@
+"""What `fetch` asks for, and how answers arrive."""
+
+from __future__ import annotations
+
+import pytest
+from support import answered, completed, failed, suspended
+
+from sequential_core.model import ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
+from sequential_core.vm import driver
+
+
+def request_of(code: str) -> PendingRequest:
+    (request,) = suspended(code).requests
+    return request
+
+
+def result_of(code: str, answer: ResponseAnswer) -> object:
+    """The result of a program in which `r` is the answer."""
+    outcome = answered(f"const r = await fetch('x'); {code}", answer)
+    assert isinstance(outcome, driver.Completed), outcome
+    return outcome.result
+
+
+# --- Requests ------------------------------------------------------------------------------------
+
+
+def test_a_plain_call_is_a_get():
+    assert request_of("\n  await fetch('https://example.com/é')") == PendingRequest(
+        id=1, url="https://example.com/é", method="GET", headers={}, body=None, line=2, column=9
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("get", "GET"),
+        ("pOsT", "POST"),
+        ("DELETE", "DELETE"),
+        ("patch", "patch"),
+        ("PATCH", "PATCH"),
+        ("Chicken", "Chicken"),
+    ],
+)
+def test_the_methods_of_the_standard_are_normalised_and_no_others(given, sent):
+    assert request_of(f"fetch('x', {{ method: '{given}' }})").method == sent
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        ("{ 'X-A': 1, accept: ' */* ' }", {"x-a": "1", "accept": "*/*"}),
+        ("[['A', '1'], ['a', '2']]", {"a": "1, 2"}),
+        ("new Headers({ A: 'b' })", {"a": "b"}),
+        ("new Map([['a', 'b']])", {"a": "b"}),
+        ("{ ['__proto__']: 'own' }", {"__proto__": "own"}),
+        ("{}", {}),
+        ("undefined", {}),
+    ],
+)
+def test_headers_are_taken_in_every_form(headers, sent):
+    assert request_of(f"fetch('x', {{ headers: {headers} }})").headers == sent
+
+
+def test_a_body_is_text_of_plain_type_by_default():
+    request = request_of("fetch('x', { method: 'post', body: 'é' })")
+    assert (request.body, request.headers) == ("é", {"content-type": "text/plain;charset=UTF-8"})
+
+
+def test_a_content_type_of_the_code_is_kept():
+    request = request_of("fetch('x', { method: 'put', body: '{}', headers: { 'Content-Type': 'application/json' } })")
+    assert request.headers == {"content-type": "application/json"}
+
+
+def test_an_empty_body_is_a_body():
+    assert request_of("fetch('x', { method: 'POST', body: '' })").body == ""
+
+
+@pytest.mark.parametrize("body", ["null", "undefined"])
+def test_no_body_is_none(body):
+    request = request_of(f"fetch('x', {{ method: 'POST', body: {body} }})")
+    assert (request.body, request.headers) == (None, {})
+
+
+def test_objects_are_written_as_strings():
+    request = request_of("fetch({ toString: () => '/o' }, { method: 'POST', body: { toString: () => 'b' } })")
+    assert (request.url, request.body) == ("/o", "b")
+
+
+def test_half_a_surrogate_pair_is_replaced_as_the_standard_says():
+    assert request_of(r"fetch('/\ud800')").url == "/\ufffd"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "'x', { body: 'b' }",
+        "'x', { method: 'head', body: 'b' }",
+        "'x', { method: 'a b' }",
+        "'x', { method: 'POST', body: new Uint8Array(2) }",
+        "'x', { method: 'POST', body: new DataView(new ArrayBuffer(2)) }",
+        "'x', { method: 'POST', body: new ArrayBuffer(2) }",
+        "'x', { headers: 5 }",
+        "'x', { headers: { 'a b': '1' } }",
+        "'x', { headers: { '': '1' } }",
+        r"'x', { headers: { a: '1\r\nb: 2' } }",
+        "'x', { headers: { a: '😀' } }",
+    ],
+)
+def test_a_request_that_cannot_be_made_rejects_with_a_type_error(arguments):
+    code = f"let e; const p = fetch({arguments}); try {{ await p }} catch (x) {{ e = x }} e instanceof TypeError"
+    assert completed(code) is True
+
+
+def test_a_rejected_call_uses_up_no_id():
+    assert request_of("fetch().catch(() => {}); fetch('x')").id == 1
+
+
+def test_a_symbol_is_no_url():
+    assert failed("fetch(Symbol('s'))").error.name == "TypeError"
+
+
+@pytest.mark.parametrize(
+    ("code", "place"),
+    [
+        ("const get = () =>\n  fetch('x');\nget()", (2, 3)),
+        ("await Promise.resolve();\n\nawait fetch('x')", (3, 7)),
+        ("\n[1].map(() => fetch('x'))", (2, 15)),
+        ("Promise.resolve('x').then(fetch)", (None, None)),
+        ("Error.prepareStackTrace = () => ({}); fetch('x')", (None, None)),
+        ("Error.prepareStackTrace = () => { throw 1 }; fetch('x')", (None, None)),
+        ("Error.stackTraceLimit = 0; fetch('x')", (None, None)),
+    ],
+)
+def test_a_request_says_where_it_was_called(code, place):
+    request = request_of(code)
+    assert request.url == "x"
+    # An engine may point at the name or at the parenthesis behind it.
+    line, column = place
+    assert request.line == line
+    assert request.column in (column, None if column is None else column + len("fetch"))
+
+
+def test_headers_of_the_code_behave_as_in_the_standard():
+    assert completed(
+        """
+        const h = new Headers([['B', '1'], ['a', '2'], ['b', '3']]);
+        h.append('A', '4'); h.set('C', ' 5 '); h.delete('none'); const seen = []; h.forEach((v, k) => seen.push(k + v));
+        [[...h], h.get('b'), h.get('none'), h.has('C'), [...h.keys()], [...h.values()], seen, String(h)]
+        """
+    ) == [
+        [["a", "2, 4"], ["b", "1, 3"], ["c", "5"]],
+        "1, 3",
+        None,
+        True,
+        ["a", "b", "c"],
+        ["2, 4", "1, 3", "5"],
+        ["a2, 4", "b1, 3", "c5"],
+        "[object Headers]",
+    ]
+
+
+# --- Responses -----------------------------------------------------------------------------------
+
+NOT_FOUND = ResponseAnswer(
+    status=404,
+    status_text="Not Found",
+    headers={"Content-Type": "application/json", "X-B": "é"},
+    body='{"why": "gone"}',
+    url="https://example.com/there",
+    redirected=True,
+)
+
+
+def test_a_response_has_what_the_answer_says():
+    code = """
+    [r instanceof Response, r.status, r.statusText, r.ok, r.url, r.redirected, r.bodyUsed,
+     [...r.headers], r.headers.get('CONTENT-TYPE'), await r.json(), r.bodyUsed]
+    """
+    assert result_of(code, NOT_FOUND) == [
+        True,
+        404,
+        "Not Found",
+        False,
+        "https://example.com/there",
+        True,
+        False,
+        [["content-type", "application/json"], ["x-b", "é"]],
+        "application/json",
+        {"why": "gone"},
+        True,
+    ]
+
+
+def test_a_response_by_default():
+    code = "[r.status, r.statusText, r.ok, [...r.headers], await r.text(), await r.text(), r.bodyUsed]"
+    assert result_of(code, ResponseAnswer()) == [200, "", True, [], "", "", False]
+
+
+@pytest.mark.parametrize(("status", "ok"), [(200, True), (299, True), (300, False), (599, False)])
+def test_ok_means_a_status_in_the_two_hundreds(status, ok):
+    assert result_of("r.ok", ResponseAnswer(status=status)) is ok
+
+
+@pytest.mark.parametrize("method", ["text", "json", "clone"])
+def test_a_body_is_read_once(method):
+    code = f"await r.text(); let e; try {{ await r.{method}() }} catch (x) {{ e = x.name }} e"
+    assert result_of(code, NOT_FOUND) == "TypeError"
+
+
+def test_a_clone_is_read_by_itself():
+    code = "const c = r.clone(); [await c.text(), c.url, c.status, c.headers.get('x-b'), await r.text()]"
+    assert result_of(code, NOT_FOUND) == [NOT_FOUND.body, NOT_FOUND.url, 404, "é", NOT_FOUND.body]
+
+
+def test_a_response_is_read_at_a_later_hop():
+    outcome = answered("const r = await fetch('a'); await fetch('b'); r.json()", NOT_FOUND, ValueAnswer(None))
+    assert outcome == driver.Completed({"why": "gone"}, ())
+
+
+def test_a_body_that_is_not_json_rejects_with_a_syntax_error():
+    code = "let e; try { await r.json() } catch (x) { e = x.name } [e, r.bodyUsed]"
+    assert result_of(code, ResponseAnswer(body="<html>")) == ["SyntaxError", True]
+
+
+@pytest.mark.parametrize("message", ["no route", "", "é\0😀"])
+def test_a_failed_fetch_rejects_with_a_type_error(message):
+    outcome = answered(
+        "try { await fetch('x') } catch (e) { [e instanceof TypeError, e.message] }", ErrorAnswer(message)
+    )
+    assert outcome == driver.Completed([True, message], ())
+
+
+def test_a_failed_fetch_that_nobody_catches_fails_the_program():
+    outcome = answered("await fetch('x')", ErrorAnswer("no route"))
+    assert isinstance(outcome, driver.Failed)
+    assert str(outcome.error) == "TypeError: no route"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}], ids=["nan", "inf", "object", "set"])
+def test_an_answer_that_is_not_json_never_reaches_the_program(value):
+    paused = suspended("await fetch('x')")
+    with pytest.raises((ValueError, TypeError)):
+        driver.resume(paused.state, {1: ValueAnswer(value)})
