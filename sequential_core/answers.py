@@ -76,6 +76,8 @@ def _response(given: object) -> ResponseAnswer:
     body = fields.get("body")
     if body is not None and not isinstance(body, str):
         fields["body"] = _to_json(body)  # what was meant is plain
+    if isinstance(fields.get("headers"), Mapping):
+        fields["headers"] = dict(fields["headers"])
     return ResponseAnswer(**fields)
 
 
@@ -155,4 +157,5 @@ def nested_too_deeply(text: str) -> bool:
     return False
 
 
-_BRACKET_OR_STRING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Possessive: a long string must not leave a place to come back to for each of its characters.
+_BRACKET_OR_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)

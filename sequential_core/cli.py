@@ -32,6 +32,9 @@ EXIT_INTERRUPTED = 130
 
 # Code and servers choose what is printed, and must not steer the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What a terminal obeys without showing it (C1 and bidirectional controls), and halves of surrogate pairs.
+_UNSHOWN = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 _SHOWN_URL_LENGTH = 100
 
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -242,7 +245,7 @@ def list_tasks(status: str | None, limit: int, as_json: bool, cursor: str | None
         request = task.fetch_request
         what = task.error or ("" if request is None else f"{request.method} {request.url}")
         columns = (task.id, task.status.value, f"{task.created_at:%Y-%m-%d %H:%M:%S}", task.name or "", what)
-        click.echo("  ".join(_printable(column) for column in columns).rstrip())
+        click.echo("  ".join(_printable(column).replace("\n", " ") for column in columns).rstrip())
     if page.cursor is not None:
         click.echo(f"there are more: --cursor {page.cursor}", err=True)
 
@@ -283,7 +286,8 @@ class _Progress:
 
     def resumed(self, task: Task) -> None:
         for entry in task.logs:
-            self.say(f"{entry.level:>5} {entry.message}", {"error": "red", "warn": "yellow"}.get(entry.level))
+            message = entry.message.replace("\n", "\n      ")  # a line of the code's is not one of ours
+            self.say(f"{entry.level:>5} {message}", {"error": "red", "warn": "yellow"}.get(entry.level))
 
     def _tell(self, text: str, style: str) -> None:
         if not self._quiet:
@@ -302,7 +306,7 @@ def _summary(request: PendingRequest) -> str:
 
 
 def _printable(text: str) -> str:
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text).encode(errors="replace").decode()
+    return _UNSHOWN.sub("\N{REPLACEMENT CHARACTER}", _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def _code(file: Any, code: str | None) -> str:
@@ -319,11 +323,8 @@ def _code(file: Any, code: str | None) -> str:
 
 def _print_json(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
-    try:
-        data = text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        data = json.dumps(value).encode()
-    click.echo(data)
+    # Outside of strings JSON has none of these, so that their escapes mean the same.
+    click.echo(_UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode())
 
 
 def _print_task(task: Task, vm_state: bool) -> None:

@@ -6,6 +6,8 @@ import json
 import queue
 import threading
 import time
+import zlib
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
@@ -23,6 +25,12 @@ DEFAULT_RESPONSE_BYTES = 5 * MIB
 
 _MAX_REDIRECTS = 10
 _AT_A_TIME = 8
+
+
+# What would contradict the body that is sent, or how it is.
+_OURS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding", "upgrade"})
+
+_SHOWN_LENGTH = 200
 
 
 class Listener(Protocol):
@@ -70,6 +78,8 @@ class Fetcher:
             follow_redirects=True,
             max_redirects=_MAX_REDIRECTS,
             headers={"user-agent": "sequential"},
+            # A program that is cut must mean the same as one that is not, so nothing is kept between its requests.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             transport=transport,
         )
 
@@ -83,10 +93,11 @@ class Fetcher:
 
     def fetch(self, request: PendingRequest) -> Answer:
         """Sends the request, from whichever thread, and gives the answer."""
-        what = f"{request.method} {request.url}"
+        what = f"{request.method[:_SHOWN_LENGTH]} {request.url[:_SHOWN_LENGTH]}"
         try:
             body = None if request.body is None else request.body.encode()
-            headers = {name: value.encode("latin-1") for name, value in request.headers.items()}
+            headers = {name: value.encode("latin-1") for name, value in request.headers.items() if name not in _OURS}
+            headers["accept-encoding"] = b"gzip"
             with self._client.stream(request.method, request.url, headers=headers, content=body) as response:  # type: ignore[arg-type]  # bytes are fine
                 content = self._read(response)
                 return self._answer(what, response, content)
@@ -96,15 +107,21 @@ class Fetcher:
             return ErrorAnswer(f"{what}: no response within {self._timeout_seconds:g} s")
         except httpx.TooManyRedirects:
             return ErrorAnswer(f"{what}: more than {_MAX_REDIRECTS} redirects")
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
-            return ErrorAnswer(f"{what}: {error or type(error).__name__}")
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError, zlib.error) as error:
+            return ErrorAnswer(f"{what}: {str(error)[:_SHOWN_LENGTH] or type(error).__name__}")
 
     def _read(self, response: httpx.Response) -> bytes:
         # httpx bounds each wait; a server that sends a byte a second is bounded here.
         deadline = time.monotonic() + self._timeout_seconds
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip", "x-gzip"):
+            raise ValueError(f"the response is encoded as {encoding}")
+        # httpx would decompress each chunk whole, whatever becomes of it.
+        gzip = None if encoding == "identity" else zlib.decompressobj(wbits=31)
         content = bytearray()
-        for chunk in response.iter_bytes():
-            content += chunk
+        for chunk in response.iter_raw():
+            room = self._response_bytes + 1 - len(content)
+            content += chunk if gzip is None else gzip.decompress(chunk, room)
             if len(content) > self._response_bytes:
                 raise _TooLarge
             if time.monotonic() > deadline:
@@ -112,7 +129,7 @@ class Fetcher:
         return bytes(content)
 
     def _answer(self, what: str, response: httpx.Response, content: bytes) -> Answer:
-        text = content.decode(response.charset_encoding or "utf-8", errors="replace").removeprefix("\ufeff")
+        text = _decoded(content, response.charset_encoding)
         if self._answers == "response":
             headers: dict[str, str] = {}
             for raw_name, raw_value in response.headers.raw:
@@ -139,6 +156,13 @@ class Fetcher:
         return ValueAnswer(text)
 
 
+def _decoded(content: bytes, charset: str | None) -> str:
+    try:
+        return content.decode(charset or "utf-8", errors="replace").removeprefix("\ufeff")
+    except (LookupError, ValueError):  # no such charset, or one that is none
+        return content.decode(errors="replace").removeprefix("\ufeff")
+
+
 def run_to_end(flow: SequentialFlow, task: Task, fetcher: Fetcher, listener: Listener) -> Task:
     """Performs the pending requests of a task, up to eight at a time, and resumes it, until it ends.
 
@@ -160,7 +184,10 @@ def run_to_end(flow: SequentialFlow, task: Task, fetcher: Fetcher, listener: Lis
     def perform(request: PendingRequest) -> None:
         with places:
             began = time.monotonic()
-            answer = fetcher.fetch(request)
+            try:
+                answer = fetcher.fetch(request)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the program must not wait for ever
+                answer = ErrorAnswer(f"the request failed: {type(error).__name__}")
         answered.put((request, answer, time.monotonic() - began))
 
     begun: set[int] = set()
@@ -176,7 +203,7 @@ def run_to_end(flow: SequentialFlow, task: Task, fetcher: Fetcher, listener: Lis
         try:
             task = _resume(flow, task.id, request.id, answer)
         except InvalidAnswerError as error:
-            task = _resume(flow, task.id, request.id, ErrorAnswer(f"{request.method} {request.url}: {error.problem}"))
+            task = _resume(flow, task.id, request.id, ErrorAnswer(f"the response cannot be taken: {error.problem}"))
         listener.resumed(task)
     return task
 

@@ -349,8 +349,8 @@ def _request(given: Mapping[str, Any], required: str, known: set[str]) -> dict[s
 
 
 def _check_number(field: str, value: object) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise InvalidRequestError(field, "it must be a whole number above zero")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 53):
+        raise InvalidRequestError(field, "it must be a whole number from 1 to 2**53 - 1")
 
 
 def _same_task(stored: Task, new: Task) -> Task:

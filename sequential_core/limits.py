@@ -49,7 +49,8 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise InvalidRequestError(field.name, "a limit is a number above zero")
+            kinds = (int, float) if field.name == "cpu_seconds" else (int,)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+                raise InvalidRequestError(field.name, "a limit is a number above zero, and whole but for cpu_seconds")
         if not _LEAST_MEMORY_BYTES <= self.memory_bytes <= _MOST_MEMORY_BYTES:
             raise InvalidRequestError("memory_bytes", "the memory is between 4 MiB and 4 GiB")

@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import zstandard
@@ -46,6 +46,13 @@ _BLOCK_BYTES = 256
 
 # An equal word between two that differ is cheaper to keep than another run.
 _GAP_WORDS = 1
+
+# Above so many runs the gap is so wide.
+_MANY_RUNS = 50_000
+_WIDE_GAP_WORDS = 64
+
+# 1 MiB is compared at a time.
+_PORTION_PAGES = 256
 
 # A higher level takes longer than a few bytes are worth at every pause.
 _ZSTD_LEVEL = 3
@@ -194,13 +201,21 @@ def changed_pages(memory: bytes | bytearray, base: bytes) -> list[int]:
 _ZEROS = bytes(PAGE_BYTES)
 
 
-def difference(memory: bytes | bytearray, base: bytes, pages: Iterable[int]) -> tuple[Run, ...]:
+def difference(memory: bytes | bytearray, base: bytes, pages: Sequence[int]) -> tuple[Run, ...]:
     """The runs in which a memory differs from its base.
 
     Args:
         memory, base: a whole number of pages each; behind its end the base counts as zeros.
         pages: from `changed_pages`; other pages are taken to be equal.
     """
+    runs: list[Run] = []
+    # In portions: the numbers of Python take many times the memory that they count.
+    for first in range(0, len(pages), _PORTION_PAGES):
+        _add_runs(runs, memory, _differing_words(memory, base, pages[first : first + _PORTION_PAGES]))
+    return tuple(runs)
+
+
+def _differing_words(memory: bytes | bytearray, base: bytes, pages: Sequence[int]) -> list[int]:
     blocks = []
     for page in pages:
         other = base[page : page + PAGE_BYTES] or _ZEROS
@@ -213,22 +228,22 @@ def difference(memory: bytes | bytearray, base: bytes, pages: Iterable[int]) -> 
     xor = int.from_bytes(ours, "little") ^ int.from_bytes(theirs, "little")
     words = memoryview(xor.to_bytes(len(ours), "little")).cast("Q")
     per_block = _BLOCK_BYTES // WORD_BYTES
-    differing = [
-        blocks[i // per_block] // WORD_BYTES + i % per_block for i in itertools.compress(itertools.count(), words)
-    ]
-    return _joined(memory, differing)
+    return [blocks[i // per_block] // WORD_BYTES + i % per_block for i in itertools.compress(itertools.count(), words)]
 
 
-def _joined(memory: bytes | bytearray, words: list[int]) -> tuple[Run, ...]:
-    """Runs of neighbouring words, and of words with no more than `_GAP_WORDS` between them."""
+def _add_runs(runs: list[Run], memory: bytes | bytearray, words: list[int]) -> None:
+    """Adds the runs of neighbouring words, and of words with not many between them.
+
+    Many runs are joined over wider gaps: each takes Python a hundred times the memory of a word.
+    """
     if not words:
-        return ()
-    runs = []
+        return
+    gap = _GAP_WORDS if len(runs) < _MANY_RUNS else _WIDE_GAP_WORDS
     start = last = words[0]
-    for word in words:
-        if word - last > 1 + _GAP_WORDS:
+    if runs and runs[-1][0] + len(runs[-1][1]) == start * WORD_BYTES:
+        start = runs.pop()[0] // WORD_BYTES  # it goes on in this portion
+    for word in [*words[1:], words[-1] + gap + 2]:
+        if word - last > 1 + gap:
             runs.append((start * WORD_BYTES, bytes(memory[start * WORD_BYTES : (last + 1) * WORD_BYTES])))
             start = word
         last = word
-    runs.append((start * WORD_BYTES, bytes(memory[start * WORD_BYTES : (last + 1) * WORD_BYTES])))
-    return tuple(runs)

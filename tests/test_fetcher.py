@@ -26,6 +26,11 @@ class Silent:
         pass
 
 
+def answering(body, header, value):
+    """A transport that gives the body as it would come from the network, not yet decoded."""
+    return httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(body), headers={header: value}))
+
+
 def fetch(server, path, *, answers="value", method="GET", headers=None, body=None, **options):
     with Fetcher(answers, **options) as fetcher:
         return fetcher.fetch(PendingRequest(1, f"{server.url}{path}", method, headers or {}, body))
@@ -94,7 +99,9 @@ def test_the_cap_counts_what_was_decompressed():
     import gzip
 
     bomb = gzip.compress(bytes(10_000_000))
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=bomb, headers={"content-encoding": "gzip"}))
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, stream=httpx.ByteStream(bomb), headers={"content-encoding": "gzip"})
+    )
     with Fetcher(response_bytes=100_000, transport=transport) as fetcher:
         answer = fetcher.fetch(PendingRequest(1, "http://127.0.0.1/"))
     assert "more than 100000 bytes" in answer.message
@@ -154,7 +161,7 @@ def test_at_most_eight_requests_are_under_way_at_once():
         all_there.wait(10)
         with lock:
             now -= 1
-        return httpx.Response(200, text="x")
+        return httpx.Response(200, stream=httpx.ByteStream(b"x"))
 
     flow = SequentialFlow(MemoryStorage())
     task = flow.execute("(await Promise.all([...Array(30).keys()].map((i) => fetch(`http://127.0.0.1/${i}`)))).length")
@@ -166,9 +173,49 @@ def test_at_most_eight_requests_are_under_way_at_once():
 def test_json_that_the_program_cannot_take_rejects_its_fetch(server):
     deep = "[" * 600 + "]" * 600
     transport = httpx.MockTransport(
-        lambda _: httpx.Response(200, text=deep, headers={"content-type": "application/json"})
+        lambda _: httpx.Response(
+            200, stream=httpx.ByteStream(deep.encode()), headers={"content-type": "application/json"}
+        )
     )
     flow = SequentialFlow(MemoryStorage())
     task = flow.execute('try { await fetch("http://127.0.0.1/") } catch (e) { e.message }')
     with Fetcher(transport=transport) as fetcher:
         assert "nested too deeply" in run_to_end(flow, task, fetcher, Silent()).result
+
+
+@pytest.mark.parametrize("charset", ["no-such-charset", "hex", "utf-8; x"])
+def test_a_charset_that_is_none_is_taken_for_utf_8(charset):
+    with Fetcher(transport=answering("ü".encode(), "content-type", f"text/plain; charset={charset}")) as fetcher:
+        assert fetcher.fetch(PendingRequest(1, "http://127.0.0.1/")) == ValueAnswer("ü")
+
+
+def test_an_encoding_that_was_not_asked_for_is_an_error():
+    with Fetcher(transport=answering(b"x", "content-encoding", "zstd")) as fetcher:
+        assert "encoded as zstd" in fetcher.fetch(PendingRequest(1, "http://127.0.0.1/")).message
+
+
+def test_a_length_that_the_code_claims_is_not_sent(server):
+    answer = fetch(server, "/echo", method="POST", headers={"content-length": "99"}, body="short")
+    assert answer.value["body"] == "short"
+
+
+def test_no_cookie_of_one_request_goes_with_the_next(server):
+    with Fetcher() as fetcher:
+        fetcher.fetch(PendingRequest(1, f"{server.url}/cookies"))
+        fetcher.fetch(PendingRequest(2, f"{server.url}/json/a"))
+    assert "Cookie" not in server.seen[1][2]
+
+
+def test_whatever_a_fetch_raises_the_program_goes_on():
+    def broken(_):
+        raise LookupError
+
+    flow = SequentialFlow(MemoryStorage())
+    task = flow.execute('try { await fetch("http://127.0.0.1/") } catch (e) { e.message }')
+    with Fetcher(transport=httpx.MockTransport(broken)) as fetcher:
+        assert run_to_end(flow, task, fetcher, Silent()).result == "the request failed: LookupError"
+
+
+def test_a_long_url_is_not_repeated_whole():
+    with Fetcher() as fetcher:
+        assert len(fetcher.fetch(PendingRequest(1, "http://127.0.0.1:1/" + "\x01" * 100_000)).message) < 1000

@@ -211,9 +211,6 @@ def test_execute_with_a_mapping_and_arguments(flow, storage, argument):
         ({"fetch_response": b"bytes"}, InvalidAnswerError),
         ({"fetch_response": {"a": object()}}, InvalidAnswerError),
         ({"fetch_response": {(1, 2): 1}}, InvalidAnswerError),
-        pytest.param(
-            InvalidAnswerError,
-        ),
         ({"fetch_response": _cycle()}, InvalidAnswerError),
         ({"fetch_response": _deep(501)}, InvalidAnswerError),
         ({"fetch_response": _deep(10_000)}, InvalidAnswerError),

@@ -70,7 +70,7 @@ def decode_cursor(cursor: str) -> tuple[int, str]:
     try:
         parts: Any = json.loads(base64.urlsafe_b64decode(cursor))
         created_at, task_id = parts
-    except (TypeError, ValueError, binascii.Error):
+    except (TypeError, ValueError, RecursionError, binascii.Error):
         parts = created_at = task_id = None
     whole = isinstance(created_at, int) and not isinstance(created_at, bool)
     if not whole or abs(created_at) >= 1 << 63 or not isinstance(task_id, str) or not _is_text(task_id):

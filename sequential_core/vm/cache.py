@@ -45,7 +45,9 @@ def compiled(module: bytes, sha256: str) -> wasmtime.Module:
     """
     try:
         place = directory().absolute()
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (*reversed(place.parents), place):  # `parents=True` would not give its mode to them
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         return wasmtime.Module(runtime.engine(), module)
     place = check_private(place)

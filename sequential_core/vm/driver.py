@@ -53,7 +53,7 @@ _PENDING, _FULFILLED = 0, 1
 _COLLECT_ABOVE_PAGES = 64
 
 # The engine gives line 0 to the initialisers of static fields.
-_POSITION = re.compile(rf"{re.escape(FILE_NAME)}:([1-9]\d*):(\d+)")
+_POSITION = re.compile(re.escape(FILE_NAME) + r":([1-9]\d{0,8}):(\d{1,9})")
 _DEFAULT_LIMITS = Limits()
 
 
@@ -264,7 +264,11 @@ class Program:
         if nested_too_deeply(text.decode()):
             message = f"the result cannot be written as JSON: it is nested deeper than {MAX_JSON_DEPTH}"
             raise _Stop(_limit_error(ErrorKind.RESULT_NOT_JSON, message))
-        return Completed(json.loads(text), tuple(machine.logs))
+        try:
+            return Completed(json.loads(text), tuple(machine.logs))
+        except RecursionError:  # the caller's own stack is deep
+            message = "the result cannot be written as JSON: it is nested too deeply"
+            raise _Stop(_limit_error(ErrorKind.RESULT_NOT_JSON, message)) from None
 
     def _snapshot(self) -> bytes:
         machine, limit = self._machine, self._limits.state_bytes
@@ -315,11 +319,23 @@ class Program:
 
 
 @contextlib.contextmanager
+def _host_failures_first() -> Iterator[None]:
+    """Raises what went wrong in a call of the host by the guest, whatever the guest did then."""
+    try:
+        yield
+    except Exception:
+        runtime.raise_failure()
+        raise
+    runtime.raise_failure()
+
+
+@contextlib.contextmanager
 def _failures(program: Program) -> Iterator[None]:
     """Turns whatever ends the guest into `_Stop`."""
     try:
         try:
-            yield
+            with _host_failures_first():
+                yield
         except GuestError as error:
             raise _Stop(program._describe(error.handle)) from None
     except OutOfMemory:

@@ -90,7 +90,7 @@ def installed() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in DIRECTORY.glob("*.wasm")))
 
 
-@functools.cache
+@runtime.once
 def current() -> Guest:
     """The guest for new tasks.
 
@@ -99,7 +99,7 @@ def current() -> Guest:
     """
     try:
         return load(CURRENT.read_text().strip())
-    except (OSError, GuestMismatchError) as error:
+    except (FileNotFoundError, GuestMismatchError) as error:
         raise GuestNotFoundError from error
 
 

@@ -215,7 +215,7 @@ class Machine(Instance):
 
     def _log(self, level_handle: int, text_handle: int) -> None:
         scratch = self._manifest.scratch
-        level = self.string(level_handle, scratch, limit=16).decode()
+        level = self.string(level_handle, scratch, limit=16).decode(errors="replace")
         data = self.string(text_handle, scratch, limit=self._log_room + 1)
         kept = data[: self._log_room]
         if kept or not data:

@@ -4,8 +4,9 @@
 // The posted code shares this realm and may change every prototype in it. So the host's own
 // bookkeeping touches nothing that the code can reach: intrinsics are taken here, before any posted
 // code runs, methods are called through `uncurry`, and records have no prototype. Outside the console
-// there are no template literals, which the engine joins with String.prototype.concat, and no `for of` and
-// `instanceof` but for values of the code's own.
+// there are no template literals, which the engine joins with String.prototype.concat, no `for of` and
+// `instanceof` but for values of the code's own, and only strings are given to JSON.stringify, which
+// otherwise goes through setters of Array.prototype.
 (hostLog) => {
   'use strict';
   const { apply } = Reflect;
@@ -27,6 +28,19 @@
   const byteLength = uncurry(getOwnPropertyDescriptor(ArrayBuffer.prototype, 'byteLength').get);
 
   const cut = (text, length) => wellFormed(text.length > length ? slice(text, 0, length) + '...' : text);
+  const quote = (text) => (text === null ? 'null' : stringify(text));
+
+  // A call site would hand out the functions below to an Error.prepareStackTrace of the code's. And raw JSON would
+  // write numbers that are none.
+  const { prepareStackTrace } = Error;
+  Error.prepareStackTrace = (_, sites) => sites;
+  const callSite = Object.getPrototypeOf(new Error().stack[0]);
+  Error.prepareStackTrace = prepareStackTrace;
+  delete callSite.getFunction;
+  delete callSite.getThis;
+  delete JSON.rawJSON;
+  delete JSON.isRawJSON;
+
   const isBuffer = (value) => {
     try { byteLength(value); return true; } catch { return false; }
   };
@@ -105,7 +119,8 @@
       };
     }
     constructor(body = null, init = undefined) {
-      const { status = 200, statusText = '', headers } = init ?? {};
+      const { status: given = 200, statusText = '', headers } = init ?? { __proto__: null };
+      const status = +given;
       if (!(status >= 200 && status <= 599)) throw new NativeRangeError('Response status must be 200 to 599');
       this.#body = body === null ? null : NativeString(body);
       this.#status = status;
@@ -143,17 +158,16 @@
   const pending = new NativeMap();
   let lastId = 0, finishing = false;
 
-  const POSITION = /task\.js:(\d+):(\d+)/;
-  const callPosition = (record) => {
+  const POSITION = /task\.js:(\d{1,9}):(\d{1,9})/;
+  const callPosition = () => {
     const stack = new NativeError().stack; // not a string where the code set Error.prepareStackTrace
     const found = typeof stack === 'string' ? exec(POSITION, stack) : null;
-    record.line = found === null ? null : +found[1];
-    record.column = found === null ? null : +found[2];
+    return found === null ? '"line":null,"column":null' : '"line":' + found[1] + ',"column":' + found[2];
   };
 
-  const requestRecord = (input, init) => {
+  // The fields of a request as JSON, but for its id: code of the posted program may run here, and call fetch.
+  const requestFields = (input, init) => {
     const record = create(null);
-    record.id = lastId + 1;
     if (typeof input === 'symbol') throw new NativeTypeError('A symbol is no URL');
     record.url = wellFormed(NativeString(input));
     const method = NativeString(init.method ?? 'GET');
@@ -171,19 +185,20 @@
       record.body = wellFormed(NativeString(body));
       if (!mapHas(headers, 'content-type')) mapSet(headers, 'content-type', 'text/plain;charset=UTF-8');
     }
-    record.headers = create(null);
-    mapForEach(headers, (value, name) => { record.headers[name] = value; });
-    callPosition(record);
-    return record;
+    let fields = '';
+    mapForEach(headers, (value, name) => { fields += (fields === '' ? '' : ',') + quote(name) + ':' + quote(value); });
+    return '"url":' + quote(record.url) + ',"method":' + quote(record.method) + ',"headers":{' + fields + '},"body":' +
+      quote(record.body) + ',' + callPosition() + '}';
   };
 
   expose('fetch', function fetch(input, init = undefined) {
     try {
       if (arguments.length === 0) throw new NativeTypeError('fetch needs an URL');
-      if (finishing) throw new NativeTypeError('fetch cannot be called while the result is being written as JSON');
-      const text = stringify(requestRecord(input, init ?? { __proto__: null }));
+      if (finishing) throw new NativeTypeError('fetch cannot be called while the outcome is being written');
+      const fields = requestFields(input, init ?? { __proto__: null });
       return new NativePromise((accept, refuse) => {
         lastId += 1;
+        const text = '{"id":' + lastId + ',' + fields;
         mapSet(pending, lastId, { __proto__: null, accept, refuse, text });
       });
     } catch (error) {
@@ -271,6 +286,7 @@
 
     // An uncaught error as a JSON object. Getters and traps of the code may run here, and may throw.
     describe(error) {
+      finishing = true;
       const record = create(null);
       const isObject = (typeof error === 'object' && error !== null) || typeof error === 'function';
       const read = (key, length) => {
@@ -286,7 +302,8 @@
         record.message = 'uncaught ' + text;
       }
       record.name = record.name || 'Error';
-      return stringify(record);
+      return '{"name":' + quote(record.name) + ',"message":' + quote(record.message) + ',"stack":' +
+        quote(record.stack) + '}';
     },
   };
 }

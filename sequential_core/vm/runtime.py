@@ -21,7 +21,7 @@ from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import wasmtime
 
@@ -31,6 +31,8 @@ try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
+
+_T = TypeVar("_T")
 
 if TYPE_CHECKING:
     from sequential_core.vm.machine import Machine
@@ -53,6 +55,7 @@ class _Running(threading.local):
     machine: Machine | None = None
     cpu_deadline: float = 0.0
     out_of_time: bool = False
+    failure: Exception | None = None
     interruption: BaseException | None = None
 
 
@@ -78,13 +81,36 @@ def _thread_stack_bytes() -> int:
     return max(min(sizes), _UNLIMITED_STACK_BYTES)
 
 
-@functools.cache
+def once(make: Callable[[], _T]) -> Callable[[], _T]:
+    """Calls a function once in this process, however many threads come at the same moment."""
+    lock = threading.RLock()
+    made: list[_T] = []
+
+    def renew() -> None:
+        nonlocal lock
+        lock = threading.RLock()  # it may have been held, by a thread that the fork left behind
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=renew)
+
+    @functools.wraps(make)
+    def get() -> _T:
+        if not made:
+            with lock:
+                if not made:
+                    made.append(make())
+        return made[0]
+
+    return get
+
+
+@once
 def engine() -> wasmtime.Engine:
     """The engine of this process."""
     return wasmtime.Engine(config())
 
 
-@functools.cache
+@once
 def linker() -> wasmtime.Linker:
     """The host functions of this process.
 
@@ -114,8 +140,8 @@ def _host_call(name: int, name_length: int, _this: int, count: int, arguments: i
     try:
         machine.host_call(name, name_length, count, arguments)
         return machine.undefined()
-    except (wasmtime.WasmtimeError, wasmtime.Trap):
-        pass  # a call back into the guest was ended; so will be the one that led here
+    except Exception as error:  # noqa: BLE001  # such as a trap in a call back into the guest
+        _running.failure = error
     except BaseException as error:  # noqa: BLE001
         _running.interruption = error
     return 0
@@ -131,7 +157,7 @@ def cpu_time(machine: Machine, seconds: float) -> Iterator[None]:
     """
     _running.machine = machine
     _running.out_of_time = False
-    _running.interruption = None
+    _running.failure = _running.interruption = None
     _running.cpu_deadline = time.thread_time() + seconds
     _ticker.enter()
     try:
@@ -176,6 +202,12 @@ def _carrier(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, 
     return carry
 
 
+def raise_failure() -> None:
+    """Raises what went wrong when the guest called the host: it was left in the middle, and must not go on."""
+    if _running.failure is not None:
+        raise _running.failure
+
+
 def out_of_time() -> bool:
     """Whether the last `cpu_time` block of this thread ended because its budget was used up."""
     return _running.out_of_time
@@ -188,7 +220,7 @@ def watch(store: wasmtime.Store) -> None:
 
 def _used_up() -> bool:
     _running.out_of_time = time.thread_time() >= _running.cpu_deadline
-    return _running.out_of_time or _running.interruption is not None
+    return _running.out_of_time or _running.failure is not None or _running.interruption is not None
 
 
 _callback = native.epoch_callback(_used_up)

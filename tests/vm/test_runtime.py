@@ -82,9 +82,9 @@ def test_importing_the_engine_starts_no_thread_and_loads_no_guest():
     script = """
 import threading
 from sequential_core.vm import driver, guest, runtime
-print(threading.active_count(), guest.current.cache_info().currsize, runtime.engine.cache_info().currsize)
+print(threading.active_count(), guest.load.cache_info().currsize, runtime._ticker._ticking)
 """
-    assert output_of(script) == "1 0 0"
+    assert output_of(script) == "1 0 False"
 
 
 def test_many_threads_run_programs_at_the_same_time():
