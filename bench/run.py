@@ -25,6 +25,7 @@ from sequential_core.model import ValueAnswer
 from sequential_core.vm import driver
 
 HOPS = 200
+WARM_UP = 5
 PROCESSES = 30
 
 REFERENCE = (
@@ -49,7 +50,8 @@ START = (
 
 def measure(function: Callable[[], object], rounds: int = HOPS) -> tuple[float, float]:
     """Median and 95th percentile, in milliseconds."""
-    function()
+    for _ in range(WARM_UP):
+        function()
     return summary([timed(function) for _ in range(rounds)])
 
 
