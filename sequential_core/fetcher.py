@@ -126,6 +126,8 @@ class Fetcher:
                 raise _TooLarge
             if time.monotonic() > deadline:
                 raise _TooSlow
+        if gzip is not None and content and not gzip.eof:
+            raise ValueError("the compressed response is cut short")
         return bytes(content)
 
     def _answer(self, what: str, response: httpx.Response, content: bytes) -> Answer:

@@ -219,3 +219,13 @@ def test_whatever_a_fetch_raises_the_program_goes_on():
 def test_a_long_url_is_not_repeated_whole():
     with Fetcher() as fetcher:
         assert len(fetcher.fetch(PendingRequest(1, "http://127.0.0.1:1/" + "\x01" * 100_000)).message) < 1000
+
+
+def test_a_compressed_body_is_decoded_and_one_that_is_cut_short_is_an_error():
+    import gzip
+
+    body = gzip.compress(b"whole " * 1000)
+    with Fetcher(transport=answering(body, "content-encoding", "gzip")) as fetcher:
+        assert fetcher.fetch(PendingRequest(1, "http://127.0.0.1/")) == ValueAnswer("whole " * 1000)
+    with Fetcher(transport=answering(body[:-9], "content-encoding", "gzip")) as fetcher:
+        assert "cut short" in fetcher.fetch(PendingRequest(1, "http://127.0.0.1/")).message
