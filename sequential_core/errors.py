@@ -110,6 +110,14 @@ class UnknownRequestError(CallerError, LookupError):
         self.pending = pending
 
 
+class IdempotencyKeyReusedError(CallerError):
+    """The idempotency key was used before, with another request."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"the idempotency key was used before, with another request, for task {task_id!r}")
+        self.task_id = task_id
+
+
 # --- The posted code was wrong -----------------------------------------------------------------
 
 
@@ -203,6 +211,15 @@ class CacheDirectoryError(OperatorError, PermissionError):
         self.problem = problem
 
 
+class ConfigurationError(OperatorError, ValueError):
+    """An environment variable is missing, or not of its kind."""
+
+    def __init__(self, variable: str, problem: str) -> None:
+        super().__init__(f"{variable}: {problem}")
+        self.variable = variable
+        self.problem = problem
+
+
 class StorageError(OperatorError, OSError):
     """The storage failed. The stored task is the one from before the call."""
 
@@ -223,11 +240,23 @@ class StorageFormatError(StorageError):
 
 
 class RetryableError(SequentialError):
-    """The same call may work later. Nothing was changed."""
+    """The same call may work later. What is stored is whole: the old pause or the new one."""
 
 
 class StorageBusyError(RetryableError):
-    """The storage was locked for too long by other processes."""
+    """The storage could not be reached, or had too much to do. Nothing was changed."""
 
-    def __init__(self) -> None:
-        super().__init__("storage: locked by another process for too long")
+    def __init__(self, problem: str = "locked by another process for too long") -> None:
+        super().__init__(f"storage: {problem}")
+        self.problem = problem
+
+
+class OutcomeUnknownError(RetryableError):
+    """The storage took the change and then could not be asked whether it was made.
+
+    Repeating the call is safe: an answer counts once, and a task is made once for an id.
+    """
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"task {task_id!r}: whether it was saved is not known; repeat the call")
+        self.task_id = task_id

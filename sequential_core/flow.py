@@ -20,25 +20,26 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from sequential_core.answers import UNSET, answer_digest, check_answer, make_answer
 from sequential_core.errors import (
+    CallerError,
+    IdempotencyKeyReusedError,
     InvalidRequestError,
     StateCorruptedError,
     StorageFormatError,
     TaskConflictError,
-    TaskEndedError,
     TaskExistsError,
     TaskNotFoundError,
-    UnknownRequestError,
 )
 from sequential_core.limits import Limits
+from sequential_core.matching import GivenAnswer, choose_request, key_digest, was_taken
 from sequential_core.model import (
     MAX_ID_LENGTH,
     TRANSITIONS,
-    Answer,
     PausedState,
     Status,
     TakenAnswer,
     Task,
     check_duration,
+    check_idempotency_key,
     check_task_id,
 )
 from sequential_core.storage.base import Clock, RevisionedStorage, Storage, TaskPage, system_clock
@@ -47,6 +48,12 @@ from sequential_core.storage.url import default_url, shared_storage
 from sequential_core.vm import driver
 
 DEFAULT_TTL = timedelta(hours=2)
+
+#: A task that was executed or resumed with an idempotency key keeps its outcome for so long at least.
+IDEMPOTENCY_WINDOW = timedelta(days=1)
+
+# The name space of the ids that come of idempotency keys: the one of DNS names, and "idempotency.sequential".
+_KEYS = uuid.UUID("d0131841-7b7d-5ef2-855a-a59e4d05a02d")
 
 # So many of the latest answers are remembered, for the caller who repeats one: 30 bytes each.
 _REMEMBERED_ANSWERS = 32
@@ -72,6 +79,8 @@ class SequentialFlow:
     Args:
         storage: where tasks wait: a storage, a URL, or None for `default_storage`.
         limits: what each hop may use.
+        ttl: how long a pause is kept, of tasks that do not say; a duration or seconds.
+        retain: how long an outcome is, of tasks that do not say; None: not at all.
         clock: says what time it is.
     """
 
@@ -84,10 +93,14 @@ class SequentialFlow:
         storage: Storage | RevisionedStorage | str | None = None,
         *,
         limits: Limits | None = None,
+        ttl: timedelta | float = DEFAULT_TTL,
+        retain: timedelta | float | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self._storage = storage
         self._limits = limits or Limits()
+        self._ttl = check_duration("ttl", ttl)
+        self._retain = None if retain is None else check_duration("retain", retain)
         self._clock = clock
 
     @_EitherWay
@@ -100,6 +113,7 @@ class SequentialFlow:
         storage: Storage | RevisionedStorage | str | None = None,
         ttl: timedelta | float | None = None,
         retain: timedelta | float | None = None,
+        idempotency_key: str | None = None,
     ) -> Task:
         """Runs code until it needs an answer or ends. It is stored only if it pauses, or `retain` is given.
 
@@ -110,8 +124,10 @@ class SequentialFlow:
             id: 1 to 256 characters, no control characters; made if None.
             name: a label, up to 256 characters.
             storage: in place of the flow's.
-            ttl: how long each pause is kept; a duration or seconds. None: two hours.
-            retain: how long the outcome is kept. None: not at all.
+            ttl: how long each pause is kept; a duration or seconds. None: as the flow has it, or else two hours.
+            retain: how long the outcome is kept. None: as the flow has it, or else not at all.
+            idempotency_key: 1 to 255 visible ASCII characters. A call that repeats it, with the same code, gives
+                the task as it now stands. The outcome is kept for a day at least. If `id` is None it comes of the key.
 
         Returns:
             The task: paused, completed or error.
@@ -119,15 +135,19 @@ class SequentialFlow:
         Raises:
             CodeError: the code does not parse, is too large, or is not text.
             TaskExistsError: the id is in use, for other code.
+            IdempotencyKeyReusedError: the key is, for other code.
             InvalidRequestError: an argument is not of its kind.
-            StorageError, StorageBusyError: the task could not be kept.
+            StorageError, RetryableError: the task could not be kept.
         """
         if isinstance(code, Mapping):
-            if any(argument is not None for argument in (id, name, ttl, retain)):
+            if any(argument is not None for argument in (id, name, ttl, retain, idempotency_key)):
                 raise InvalidRequestError("request", "give it as one mapping or as arguments, not as both")
-            request = _request(code, required="code", known={"code", "id", "name", "ttl", "retain"})
+            request = _request(code, required="code", known=_EXECUTE_FIELDS)
             return self.execute(storage=storage, **request)
-        task_id = str(uuid.uuid4()) if id is None else check_task_id(id)
+        if idempotency_key is not None:
+            check_idempotency_key(idempotency_key)
+        made = uuid.uuid4() if idempotency_key is None else uuid.uuid5(_KEYS, idempotency_key)
+        task_id = str(made) if id is None else check_task_id(id)
         if name is not None and not (isinstance(name, str) and len(name) <= MAX_ID_LENGTH):
             raise InvalidRequestError("name", f"it must be a string of at most {MAX_ID_LENGTH} characters")
         keep = self._revisioned(storage)
@@ -140,13 +160,17 @@ class SequentialFlow:
             created_at=now,
             updated_at=now,
             expires_at=None,
-            ttl=DEFAULT_TTL if ttl is None else check_duration("ttl", ttl),
-            retain=None if retain is None else check_duration("retain", retain),
+            ttl=self._ttl if ttl is None else check_duration("ttl", ttl),
+            retain=self._retain if retain is None else check_duration("retain", retain),
             code_sha256=hashlib.sha256(driver.encode_code(code, self._limits)).hexdigest(),
             code=code,
         )
-        if id is not None and (stored := keep.load(task_id)) is not None:
-            return _same_task(stored, task)
+        if idempotency_key is not None:
+            task = _kept_for_the_window(task)
+        reused = TaskExistsError if id is not None else IdempotencyKeyReusedError
+        looked_up = id is not None or idempotency_key is not None
+        if looked_up and (stored := keep.load(task_id)) is not None:
+            return _same_task(stored, task, reused)
         task = self._after(task, driver.start(code, self._limits), previous=None)
         if task.expires_at is not None:
             try:
@@ -155,7 +179,7 @@ class SequentialFlow:
                 # Somebody else was quicker, perhaps with the same code.
                 if (stored := keep.load(task_id)) is None:
                     raise
-                return _same_task(stored, task)
+                return _same_task(stored, task, reused)
         return task
 
     @_EitherWay
@@ -169,6 +193,7 @@ class SequentialFlow:
         request_id: int | None = None,
         revision: int | None = None,
         storage: Storage | RevisionedStorage | str | None = None,
+        idempotency_key: str | None = None,
     ) -> Task:
         """Answers one pending request and runs the task until it needs another answer, or ends.
 
@@ -183,6 +208,8 @@ class SequentialFlow:
             request_id: which pending request; the oldest if None.
             revision: the pause that the caller saw; None: whichever it is now.
             storage: in place of the flow's.
+            idempotency_key: 1 to 255 visible ASCII characters. A call that repeats it, with the same answer, gives
+                the task as it now stands, also when it has ended: the outcome is kept for a day at least.
 
         Returns:
             The task: paused, completed or error.
@@ -191,29 +218,35 @@ class SequentialFlow:
             TaskNotFoundError: there is no such task, or it has expired.
             TaskConflictError: the pause is over: another answer was taken, or the revision is another.
             UnknownRequestError: the task never made that request.
+            IdempotencyKeyReusedError: the key came before, with another answer or for another request.
             InvalidAnswerError: no answer, several kinds of answer, or not JSON.
             StateError: the stored state cannot be resumed here; see its subclasses.
-            StorageError, StorageBusyError: the task could not be loaded or kept.
+            StorageError, RetryableError: the task could not be loaded or kept.
         """
         if isinstance(id, Mapping):
-            others = (response, error, request_id, revision)
+            others = (response, error, request_id, revision, idempotency_key)
             if fetch_response is not UNSET or any(argument is not None for argument in others):
                 raise InvalidRequestError("request", "give it as one mapping or as arguments, not as both")
-            known = {"id", "fetchResponse", "response", "error", "requestId", "revision"}
-            return self.resume(storage=storage, **_request(id, required="id", known=known))
+            return self.resume(storage=storage, **_request(id, required="id", known=_RESUME_FIELDS))
         task_id = check_task_id(id)
         _check_number("requestId", request_id)
         _check_number("revision", revision)
+        key = None if idempotency_key is None else key_digest(idempotency_key)
         answer = check_answer(make_answer(fetch_response, response, error), self._limits.answer_bytes)
-        digest = answer_digest(answer)
+        given = GivenAnswer(answer, answer_digest(answer), request_id, revision, key)
         keep = self._revisioned(storage)
         stored = keep.load(task_id)
         if stored is None:
             raise TaskNotFoundError(task_id)
-        if _was_taken(stored, digest, request_id, revision):
+        if was_taken(stored, given):
             return stored
-        request_id = _choose_request(stored, request_id, revision)
-        return self._hop(keep, stored, request_id, answer, digest)
+        try:
+            return self._hop(keep, stored, choose_request(stored, given), given)
+        except TaskConflictError:
+            # A call with the same key may have been quicker.
+            if key is None or (stored := keep.load(task_id)) is None or not was_taken(stored, given):
+                raise
+            return stored
 
     @_EitherWay
     def get_task(self, id: str, *, storage: Storage | RevisionedStorage | str | None = None) -> Task:  # noqa: A002
@@ -228,13 +261,36 @@ class SequentialFlow:
         return task
 
     @_EitherWay
-    def delete_task(self, id: str, *, storage: Storage | RevisionedStorage | str | None = None) -> None:  # noqa: A002
+    def delete_task(
+        self,
+        id: str,  # noqa: A002  # the field's name
+        *,
+        revision: int | None = None,
+        storage: Storage | RevisionedStorage | str | None = None,
+    ) -> None:
         """Forgets a task, whatever its status.
+
+        Args:
+            id: the task.
+            revision: only if it is at this one; None: whichever it is at.
+            storage: in place of the flow's.
 
         Raises:
             TaskNotFoundError: there is none.
+            TaskConflictError: it is at another revision.
         """
-        self._revisioned(storage).delete(check_task_id(id))
+        check_task_id(id)
+        _check_number("revision", revision)
+        keep = self._revisioned(storage)
+        if revision is None:
+            keep.delete(id)
+            return
+        stored = keep.load(id)
+        if stored is None:
+            raise TaskNotFoundError(id)
+        if stored.revision != revision:
+            raise TaskConflictError(id, f"it is at revision {stored.revision}, not {revision}")
+        keep.delete(id, expected=stored)
 
     @_EitherWay
     def list_tasks(
@@ -256,15 +312,18 @@ class SequentialFlow:
             raise InvalidRequestError("status", f"it must be one of {', '.join(Status)}") from None
         return self._revisioned(storage).list(status=wanted, limit=limit, cursor=cursor)
 
-    def _hop(self, keep: RevisionedStorage, stored: Task, request_id: int, answer: Answer, digest: str) -> Task:
+    def _hop(self, keep: RevisionedStorage, stored: Task, request_id: int, given: GivenAnswer) -> Task:
         if stored.vm_state is None:
             raise StorageFormatError(f"task {stored.id!r} is paused and has no state")
         try:
-            outcome = driver.resume(stored.vm_state, {request_id: answer}, self._limits)
+            outcome = driver.resume(stored.vm_state, {request_id: given.answer}, self._limits)
         except KeyError:
             raise StateCorruptedError(f"request {request_id} is not pending in it") from None
-        taken = (*stored.taken, TakenAnswer(request_id, stored.revision, digest))[-_REMEMBERED_ANSWERS:]
-        task = self._after(replace(stored, taken=taken), outcome, previous=stored.status)
+        taken = (*stored.taken, TakenAnswer(request_id, stored.revision, given.digest, given.key))
+        task = replace(stored, taken=taken[-_REMEMBERED_ANSWERS:])
+        if given.key is not None:
+            task = _kept_for_the_window(task)
+        task = self._after(task, outcome, previous=stored.status)
         try:
             if task.expires_at is None:
                 keep.delete(stored.id, expected=stored)
@@ -329,11 +388,18 @@ class SequentialFlow:
 
 
 def create_flow(
-    storage: Storage | RevisionedStorage | str | None = None, *, limits: Limits | None = None
+    storage: Storage | RevisionedStorage | str | None = None,
+    *,
+    limits: Limits | None = None,
+    ttl: timedelta | float = DEFAULT_TTL,
+    retain: timedelta | float | None = None,
 ) -> SequentialFlow:
-    """A flow with its own storage: an object, a URL, or None for the default one."""
-    return SequentialFlow(storage, limits=limits)
+    """A flow with its own storage (an object, a URL, or None for the default one), limits and defaults."""
+    return SequentialFlow(storage, limits=limits, ttl=ttl, retain=retain)
 
+
+_EXECUTE_FIELDS = {"code", "id", "name", "ttl", "retain", "idempotencyKey"}
+_RESUME_FIELDS = {"id", "fetchResponse", "response", "error", "requestId", "revision", "idempotencyKey"}
 
 _SNAKE = re.compile(r"(?<=[a-z])[A-Z]")
 
@@ -353,47 +419,11 @@ def _check_number(field: str, value: object) -> None:
         raise InvalidRequestError(field, "it must be a whole number from 1 to 2**53 - 1")
 
 
-def _same_task(stored: Task, new: Task) -> Task:
+def _kept_for_the_window(task: Task) -> Task:
+    return replace(task, retain=max(IDEMPOTENCY_WINDOW, task.retain or IDEMPOTENCY_WINDOW))
+
+
+def _same_task(stored: Task, new: Task, reused: Callable[[str], CallerError]) -> Task:
     if stored.code_sha256 != new.code_sha256:
-        raise TaskExistsError(stored.id)
+        raise reused(stored.id)
     return stored
-
-
-def _was_taken(task: Task, digest: str, request_id: int | None, revision: int | None) -> bool:
-    """Whether this very answer was taken before, so that the call is the repetition of an earlier one.
-
-    Without a request id, only the revision tells which request the caller meant: the oldest at that pause.
-    """
-    for taken in task.taken:
-        if taken.digest != digest or revision not in (None, taken.revision):
-            continue
-        if request_id is not None and request_id == taken.request_id:
-            return True
-        if request_id is None and revision is not None and not _older_was_pending(task, taken):
-            return True
-    return False
-
-
-def _older_was_pending(task: Task, taken: TakenAnswer) -> bool:
-    """Whether an older request was pending too when that answer was taken."""
-    pending = (request.id for request in task.fetch_requests)
-    later = (each.request_id for each in task.taken if each.revision > taken.revision)
-    return any(request_id < taken.request_id for request_id in (*pending, *later))
-
-
-def _choose_request(task: Task, request_id: int | None, revision: int | None) -> int:
-    """The pending request that an answer is for."""
-    if task.status is not Status.PAUSED:
-        raise TaskEndedError(task.id, task.status)
-    if revision is not None and revision != task.revision:
-        raise TaskConflictError(task.id, f"it is at revision {task.revision}, not {revision}")
-    pending = tuple(request.id for request in task.fetch_requests)
-    if task.paused_state is None or not pending:
-        raise StorageFormatError(f"task {task.id!r} is paused and has no pending request")
-    if request_id is None:
-        return pending[0]
-    if request_id not in pending:
-        if request_id <= task.paused_state.requests:
-            raise TaskConflictError(task.id, f"request {request_id} has been answered")
-        raise UnknownRequestError(task.id, request_id, pending)
-    return request_id

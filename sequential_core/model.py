@@ -19,6 +19,9 @@ from sequential_core.errors import InvalidRequestError, InvalidTaskIdError
 
 MAX_ID_LENGTH = 256
 
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
+
+_IDEMPOTENCY_KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -178,11 +181,17 @@ class TakenAnswer:
         request_id: the request that it answered.
         revision: the pause that it was taken at.
         digest: of the answer, in hexadecimal.
+        key: digest of the idempotency key that came with it, in hexadecimal; None if none came.
     """
 
     request_id: int
     revision: int
     digest: str
+    key: str | None = None
+
+    def to_list(self) -> list[Any]:
+        values = [self.request_id, self.revision, self.digest]
+        return values if self.key is None else [*values, self.key]
 
 
 # --- Task ----------------------------------------------------------------------------------------
@@ -253,6 +262,7 @@ class Task(Mapping[str, Any]):
         code_sha256: of the posted code in UTF-8, in hexadecimal.
         code: the posted code, in the task that `execute` returns and saves; None when loaded.
         taken: the latest answers that were taken, oldest first.
+        storage_note: what the storage that loaded it noted for itself; no part of the value, nor of its JSON form.
     """
 
     id: str
@@ -273,6 +283,7 @@ class Task(Mapping[str, Any]):
     code_sha256: str
     code: str | None = field(default=None, repr=False)
     taken: tuple[TakenAnswer, ...] = ()
+    storage_note: Any = field(default=None, repr=False, compare=False)
 
     @property
     def error(self) -> str | None:
@@ -320,7 +331,7 @@ class Task(Mapping[str, Any]):
             "ttl": self.ttl.total_seconds(),
             "retain": None if self.retain is None else self.retain.total_seconds(),
             "codeSha256": self.code_sha256,
-            "taken": [[taken.request_id, taken.revision, taken.digest] for taken in self.taken],
+            "taken": [taken.to_list() for taken in self.taken],
         }
 
     def _encoded_state(self) -> str | None:
@@ -383,6 +394,18 @@ def check_task_id(task_id: object) -> str:
     if _CONTROL.search(task_id):
         raise InvalidTaskIdError("it has a control character")
     return task_id
+
+
+def check_idempotency_key(key: object) -> str:
+    """The key, if it is one: 1 to 255 characters of visible ASCII.
+
+    Raises:
+        InvalidRequestError: it is not.
+    """
+    if not isinstance(key, str) or _IDEMPOTENCY_KEY.fullmatch(key) is None:
+        problem = f"it must be a string of 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} visible ASCII characters"
+        raise InvalidRequestError("idempotencyKey", problem)
+    return key
 
 
 def check_duration(name: str, value: object) -> timedelta:

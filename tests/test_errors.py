@@ -20,6 +20,7 @@ EXAMPLES = [
     (errors.TaskConflictError("a", "too late"), Exception),
     (errors.TaskEndedError("a", "completed"), Exception),
     (errors.UnknownRequestError("a", 3, (1, 2)), LookupError),
+    (errors.IdempotencyKeyReusedError("a"), Exception),
     (errors.InvalidCodeError("not text"), ValueError),
     (errors.CodeTooLargeError(2, 1), ValueError),
     (errors.CodeSyntaxError("unexpected token", 1, 2), ValueError),
@@ -29,10 +30,13 @@ EXAMPLES = [
     (errors.GuestMismatchError("ab" * 32, ("cd" * 32,)), ValueError),
     (errors.GuestNotFoundError(), LookupError),
     (errors.CacheDirectoryError("/tmp/x", "others can write"), PermissionError),
+    (errors.ConfigurationError("SEQUENTIAL_STORAGE", "it is missing"), ValueError),
     (errors.StorageError("disk"), OSError),
     (errors.StorageFullError("disk"), OSError),
     (errors.StorageFormatError("not ours"), OSError),
     (errors.StorageBusyError(), Exception),
+    (errors.StorageBusyError("throttled"), Exception),
+    (errors.OutcomeUnknownError("a"), Exception),
 ]
 BRANCHES = (
     errors.CallerError,

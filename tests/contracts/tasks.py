@@ -116,5 +116,7 @@ tasks = st.builds(
     retain=st.none() | _durations,
     code_sha256=_text,
     code=st.none() | _text,
-    taken=st.lists(st.builds(TakenAnswer, request_id=_numbers, revision=_numbers, digest=_text), max_size=3).map(tuple),
+    taken=st.lists(
+        st.builds(TakenAnswer, request_id=_numbers, revision=_numbers, digest=_text, key=st.none() | _text), max_size=3
+    ).map(tuple),
 )

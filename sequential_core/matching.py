@@ -1,0 +1,90 @@
+"""Which pending request an answer is for, and whether it was taken before.
+
+A caller that does not hear back repeats its call. Then the answer must not be taken again, nor for another request:
+a task remembers its latest answers (`Task.taken`), and here a repetition is told from a new answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from sequential_core.errors import (
+    IdempotencyKeyReusedError,
+    StorageFormatError,
+    TaskConflictError,
+    TaskEndedError,
+    UnknownRequestError,
+)
+from sequential_core.model import Answer, Status, TakenAnswer, Task, check_idempotency_key
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """What a caller of `resume` gave.
+
+    Attributes:
+        answer, digest: the answer, checked, and its digest.
+        request_id, revision: what it was said to be for; None: the oldest request, whichever revision.
+        key: digest of the idempotency key, or None.
+    """
+
+    answer: Answer
+    digest: str
+    request_id: int | None
+    revision: int | None
+    key: str | None
+
+
+def key_digest(key: str) -> str:
+    """Eight bytes, in hexadecimal, that tell a key from the few others of its task."""
+    return hashlib.sha256(check_idempotency_key(key).encode()).hexdigest()[:16]
+
+
+def was_taken(task: Task, given: GivenAnswer) -> bool:
+    """Whether this very answer was taken before, so that the call is the repetition of an earlier one.
+
+    Without a request id, only the key or the revision tells which request the caller meant: the oldest at that pause.
+
+    Raises:
+        IdempotencyKeyReusedError: the key was given with another answer.
+    """
+    for taken in task.taken:
+        same = taken.digest == given.digest and given.revision in (None, taken.revision)
+        if given.key is not None and taken.key == given.key:
+            if not same or given.request_id not in (None, taken.request_id):
+                raise IdempotencyKeyReusedError(task.id)
+            return True
+        if not same:
+            continue
+        if given.request_id is not None and given.request_id == taken.request_id:
+            return True
+        if given.request_id is None and given.revision is not None and not _older_was_pending(task, taken):
+            return True
+    return False
+
+
+def _older_was_pending(task: Task, taken: TakenAnswer) -> bool:
+    """Whether an older request was pending too when that answer was taken."""
+    pending = (request.id for request in task.fetch_requests)
+    later = (each.request_id for each in task.taken if each.revision > taken.revision)
+    return any(request_id < taken.request_id for request_id in (*pending, *later))
+
+
+def choose_request(task: Task, given: GivenAnswer) -> int:
+    """The pending request that an answer is for."""
+    request_id, revision = given.request_id, given.revision
+    if task.status is not Status.PAUSED:
+        raise TaskEndedError(task.id, task.status)
+    if revision is not None and revision != task.revision:
+        raise TaskConflictError(task.id, f"it is at revision {task.revision}, not {revision}")
+    pending = tuple(request.id for request in task.fetch_requests)
+    if task.paused_state is None or not pending:
+        raise StorageFormatError(f"task {task.id!r} is paused and has no pending request")
+    if request_id is None:
+        return pending[0]
+    if request_id not in pending:
+        if request_id <= task.paused_state.requests:
+            raise TaskConflictError(task.id, f"request {request_id} has been answered")
+        raise UnknownRequestError(task.id, request_id, pending)
+    return request_id
