@@ -21,12 +21,13 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 def to_document(task: Task) -> str:
     """Everything but state and code, as JSON."""
     document = task.to_dict(include_vm_state=False)
+    del document["fetchRequest"], document["error"]  # the document says them elsewhere
     document["positions"] = [[request.line, request.column] for request in task.fetch_requests]
     return json.dumps(document, separators=(",", ":"))
 
 
-def from_document(document: str, state: bytes | None) -> Task:
-    """The task of a document.
+def from_document(document: str | bytes, state: bytes | None, note: Any = None) -> Task:
+    """The task of a document; `note` is its `storage_note`.
 
     Raises:
         StorageFormatError: it is not one of ours.
@@ -38,7 +39,7 @@ def from_document(document: str, state: bytes | None) -> Task:
             replace(request, line=line, column=column)
             for request, (line, column) in zip(task.fetch_requests, data["positions"], strict=True)
         )
-        return replace(task, vm_state=state, fetch_requests=requests)
+        return replace(task, vm_state=state, fetch_requests=requests, storage_note=note)
     except (KeyError, TypeError, ValueError, InvalidRequestError) as error:
         raise StorageFormatError("it holds a task that this version cannot read") from error
 

@@ -3,18 +3,25 @@
 memory:                   this process
 sqlite:///tasks.db        a file, relative to the working directory
 sqlite:////data/tasks.db  a file, by its absolute path
+dynamodb://table?region=eu-central-1&bucket=states
+                          a table, and a bucket for what outgrows an item; also endpoint=, a URL in place of AWS's
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from sequential_core.errors import InvalidStorageURLError, StorageError
 from sequential_core.storage.base import RevisionedStorage
+
+_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")  # as DynamoDB has it, in its section on names
+_DYNAMODB_OPTIONS = {"region", "bucket", "endpoint"}
 
 ENVIRONMENT_VARIABLE = "SEQUENTIAL_STORAGE"
 
@@ -41,7 +48,28 @@ def storage_from_url(url: str) -> RevisionedStorage:
         from sequential_core.storage.sqlite import SqliteStorage
 
         return SqliteStorage(path)
-    raise InvalidStorageURLError(f"{parts.scheme or url!r} is no kind of storage; known: memory:, sqlite:///file")
+    if parts.scheme == "dynamodb":
+        return _dynamodb(parts)
+    known = "memory:, sqlite:///file, dynamodb://table"
+    raise InvalidStorageURLError(f"{parts.scheme or url!r} is no kind of storage; known: {known}")
+
+
+def _dynamodb(parts: SplitResult) -> RevisionedStorage:
+    if parts.path or parts.fragment or _TABLE.fullmatch(parts.netloc) is None:
+        raise InvalidStorageURLError("a DynamoDB URL is dynamodb://table?region=...&bucket=...")
+    try:
+        options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise InvalidStorageURLError("the options of a DynamoDB URL are name=value&name=value") from None
+    chosen: dict[str, Any] = dict(options)
+    if len(chosen) < len(options) or not all(chosen.values()) or not chosen.keys() <= _DYNAMODB_OPTIONS:
+        known = ", ".join(sorted(_DYNAMODB_OPTIONS))
+        raise InvalidStorageURLError(f"the options of a DynamoDB URL are {known}, each once and with a value")
+    try:
+        from sequential_core.storage.dynamodb import DynamoDBStorage
+    except ModuleNotFoundError:
+        raise InvalidStorageURLError("DynamoDB needs botocore: pip install 'sequential-core[aws]'") from None
+    return DynamoDBStorage(parts.netloc, **chosen)
 
 
 def default_url() -> str:

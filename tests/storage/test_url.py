@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import stat
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from contracts.tasks import a_task
 from sequential_core.errors import InvalidRequestError, InvalidStorageURLError, StorageError
 from sequential_core.storage import MemoryStorage, SqliteStorage, storage_from_url
 from sequential_core.storage import url as urls
+from sequential_core.storage.dynamodb import DynamoDBStorage
 from sequential_core.storage.url import default_url, shared_storage
 
 
@@ -48,9 +50,48 @@ def test_sqlite_urls(url, path):
 
 
 @pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("dynamodb://Tasks", {}),
+        ("dynamodb://tasks-1.a_b?region=eu-central-1", {"region": "eu-central-1"}),
+        ("dynamodb://tasks?region=x&endpoint=http://127.0.0.1:1", {"region": "x", "endpoint": "http://127.0.0.1:1"}),
+    ],
+)
+def test_dynamodb_urls(url, options):
+    storage = storage_from_url(url)
+    assert isinstance(storage, DynamoDBStorage)
+    assert storage._table == url.removeprefix("dynamodb://").partition("?")[0]
+    assert {"region": None, "endpoint": None, **options}.items() <= storage._options.items()
+
+
+def test_bucket_of_a_dynamodb_url():
+    assert storage_from_url("dynamodb://tasks?bucket=states")._bucket._name == "states"
+    assert storage_from_url("dynamodb://tasks")._bucket is None
+
+
+def test_dynamodb_without_its_packages(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sequential_core.storage.dynamodb", None)
+    with pytest.raises(InvalidStorageURLError, match=r"sequential-core\[aws\]"):
+        storage_from_url("dynamodb://tasks")
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "",
+        "dynamodb:",
+        "dynamodb://",
+        "dynamodb://ab",
+        "dynamodb://" + "a" * 256,
+        "dynamodb://tasks/x",
+        "dynamodb:///tasks",
+        "dynamodb://a b c",
+        "dynamodb://tasks?region",
+        "dynamodb://tasks?region=",
+        "dynamodb://tasks?region=a&region=b",
+        "dynamodb://tasks?color=red",
+        "dynamodb://tasks?item_bytes=1",
+        "dynamodb://tasks#x",
         "tasks.db",
         "/data/tasks.db",
         "memory",

@@ -1,0 +1,453 @@
+"""Tasks in one DynamoDB table, with what outgrows an item in S3.
+
+*Items.* A task is two items under its id (`pk`). `sk = "task"` holds what a hop changes: document, state, revision and
+times. The code is another item, written once: a hop's cost does not grow with it. Its sort key is its own in each
+attempt to create a task, so that two attempts that race never mix task and code. It is written first; without its task
+it is nothing, and expires.
+
+*One winner.* Every change is one conditional write of the task's item, and carries a random `writer`. So a
+call whose outcome is not known (no answer, or an error after a retry) reads the item and sees whether the write was
+its own. For the same reason a task is deleted by a write: what is left is a tombstone, an item with no
+revision that the table's TTL removes.
+
+*Expiry.* `expires` has the exact instant in microseconds since 1970, and every call looks at it. `expires_at` has it in
+seconds, rounded up, for the TTL of the table, which deletes some time later, and for nothing. The code's item
+expires a day after its task would, and is renewed at most once a day.
+
+*List.* The index `by-status` has the keys of paused, completed and failed tasks, each in eight parts so that no one
+partition takes all writes. A hop from pause to pause does not touch it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from sequential_core.errors import (
+    OutcomeUnknownError,
+    SequentialError,
+    StorageBusyError,
+    StorageError,
+    StorageFormatError,
+    StorageFullError,
+    TaskExistsError,
+)
+from sequential_core.model import Status, Task
+from sequential_core.storage import aws, items
+from sequential_core.storage.base import Clock, RevisionedStorage, TaskPage, check_limit, lost, system_clock
+from sequential_core.storage.document import decode_cursor, encode_cursor, from_document, microseconds
+from sequential_core.storage.items import Item, Note
+from sequential_core.storage.objects import Bucket
+
+#: DynamoDB allows 400 KB; the rest is room for what counts beside names and values.
+ITEM_BYTES = 390 * 1024
+
+# BatchGetItem takes so many keys.
+_BATCH = 100
+
+# A task may come and go between two looks at it; this often is not chance.
+_ATTEMPTS = 5
+
+_ALIVE = "attribute_exists(revision) AND (attribute_not_exists(expires) OR expires > :now)"
+_FREE = "attribute_not_exists(revision) OR expires <= :now"
+_EXPECTED = f"revision = :revision AND created_at = :created_at AND {_ALIVE}"
+
+_T = TypeVar("_T")
+
+# A task without its state.
+_LISTED = "pk, revision, expires, age, document, document_object"
+
+
+class DynamoDBStorage(RevisionedStorage):
+    """See `RevisionedStorage`. A list may show a change some moments late, since the index follows the table.
+
+    Args:
+        table: its name; `template.yaml` says what it must be like.
+        bucket: for what outgrows an item; None: such a task is refused with StorageFullError.
+        region: None: the environment's.
+        endpoint: a URL in place of AWS's own, for both services.
+        clock: says what time it is, for expiry.
+        item_bytes: larger items go to the bucket.
+        read_seconds: how long an attempt of a call waits for an answer.
+        attempts: of a call.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        bucket: str | None = None,
+        region: str | None = None,
+        endpoint: str | None = None,
+        clock: Clock = system_clock,
+        item_bytes: int = ITEM_BYTES,
+        read_seconds: float = aws.READ_SECONDS,
+        attempts: int = aws.ATTEMPTS,
+    ) -> None:
+        self._table = table
+        self._options: dict[str, Any] = {
+            "region": region,
+            "endpoint": endpoint,
+            "attempts": attempts,
+            "read_seconds": read_seconds,
+        }
+        self._bucket = None if bucket is None else Bucket(bucket, region=region, endpoint=endpoint, attempts=attempts)
+        self._clock = clock
+        self._item_bytes = item_bytes
+
+    def save(self, task: Task, *, expected_revision: int | None = None) -> None:
+        if expected_revision:
+            self._replace(task, expected_revision)
+        elif expected_revision == 0:
+            self._create(task)
+        else:
+            self._keep(task)
+
+    def load(self, task_id: str) -> Task | None:
+        return self._read(task_id, self._task)
+
+    def load_code(self, task_id: str) -> str | None:
+        return self._read(task_id, self._code)
+
+    def delete(self, task_id: str, *, expected: Task | None = None) -> None:
+        writer, now = secrets.token_bytes(8), microseconds(self._clock())
+        condition, values = _ALIVE, {":now": items.number(now)}
+        if expected is not None:
+            condition = _EXPECTED
+            values[":revision"] = items.number(expected.revision)
+            values[":created_at"] = items.number(microseconds(expected.created_at))
+        tombstone = {
+            **items.key(task_id, items.TASK),
+            "writer": {"B": writer},
+            items.TTL_ATTRIBUTE: items.number(items.seconds(now)),
+        }
+        old, in_the_way = self._write(
+            task_id,
+            writer,
+            lambda client: client.put_item(
+                TableName=self._table,
+                Item=tombstone,
+                ConditionExpression=condition,
+                ExpressionAttributeValues=values,
+                ReturnValues="ALL_OLD",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            ),
+        )
+        if in_the_way is not None:
+            raise self._lost(task_id, in_the_way, 0 if expected is None else expected.revision)
+        self._delete_objects(items.objects(old))
+        # A deletion is paid for by size: the code of a task that ended by itself is left to the TTL, which is free.
+        if "code" in old and (expected is None or "code_until" not in old):
+            with aws.errors():
+                self._client.delete_item(TableName=self._table, Key=items.key(task_id, old["code"]["S"]))
+
+    def list(self, *, status: Status | None = None, limit: int = 100, cursor: str | None = None) -> TaskPage:
+        before = None if cursor is None else items.age(*decode_cursor(cursor))
+        limit = check_limit(limit)
+        parts = [
+            self._index_entries(f"{each.value}#{part}", before, page=max(10, 2 * limit // items.PARTS))
+            for each in (Status if status is None else (status,))
+            for part in range(items.PARTS)
+        ]
+        # A task whose status has just changed may be in the index twice, in places side by side.
+        entries = (entry for entry, _ in itertools.groupby(heapq.merge(*parts, reverse=True)))
+        tasks: tuple[Task, ...] = ()
+        while len(tasks) <= limit and (batch := tuple(itertools.islice(entries, min(_BATCH, limit + 1)))):
+            tasks += tuple(task for task in self._listed_tasks(batch) if status in (None, task.status))
+        if len(tasks) <= limit:
+            return TaskPage(tasks, None)
+        last = tasks[limit - 1]
+        return TaskPage(tasks[:limit], encode_cursor(microseconds(last.created_at), last.id))
+
+    # --- Writing ---
+
+    @property
+    def _client(self) -> Any:
+        return aws.client("dynamodb", **self._options)
+
+    def _create(self, task: Task) -> None:
+        item = self._item(task)
+        if task.code is not None:
+            item |= self._put_code(task, task.code)
+        _, in_the_way = self._write(
+            task.id,
+            item["writer"]["B"],
+            lambda client: client.put_item(
+                TableName=self._table,
+                Item={**items.key(task.id, items.TASK), **item},
+                ConditionExpression=_FREE,
+                ExpressionAttributeValues={":now": items.number(microseconds(self._clock()))},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            ),
+        )
+        if in_the_way is not None:
+            if "code" in item:
+                with contextlib.suppress(SequentialError), aws.errors():
+                    self._client.delete_item(TableName=self._table, Key=items.key(task.id, item["code"]["S"]))
+            raise TaskExistsError(task.id)
+
+    def _replace(self, task: Task, expected_revision: int) -> None:
+        item, note = self._item(task), task.storage_note
+        if isinstance(note, Note):
+            item |= self._renewed_code(task, note)
+        expected = {
+            ":revision": items.number(expected_revision),
+            ":created_at": items.number(microseconds(task.created_at)),
+        }
+        in_the_way = self._update(task.id, item, _EXPECTED, expected)
+        if in_the_way is not None:
+            raise self._lost(task.id, in_the_way, expected_revision)
+        if isinstance(note, Note):
+            self._delete_objects(tuple(set(note.objects) - set(items.objects(item))))
+
+    def _keep(self, task: Task) -> None:
+        for _ in range(_ATTEMPTS):
+            item, note = self._item(task), task.storage_note
+            if isinstance(note, Note):
+                item |= self._renewed_code(task, note)
+            if self._update(task.id, item, _ALIVE, {}) is None:
+                return
+            with contextlib.suppress(TaskExistsError):
+                self._create(task)
+                return
+        raise StorageBusyError("the task is made and deleted all the time")
+
+    def _update(self, task_id: str, item: Item, condition: str, values: dict[str, Any]) -> Item | None:
+        """Puts the item in the place of the stored one, whose code it keeps; what is in the way, or None."""
+        there = [name for name in items.CHANGING if name in item]
+        gone = [name for name in items.CHANGING if name not in item]
+        update = "SET " + ", ".join(f"#{name} = :new_{name}" for name in there)
+        if gone:
+            update += " REMOVE " + ", ".join(f"#{name}" for name in gone)
+        _, in_the_way = self._write(
+            task_id,
+            item["writer"]["B"],
+            lambda client: client.update_item(
+                TableName=self._table,
+                Key=items.key(task_id, items.TASK),
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeNames={f"#{name}": name for name in items.CHANGING},
+                ExpressionAttributeValues={
+                    **{f":new_{name}": item[name] for name in there},
+                    **values,
+                    ":now": items.number(microseconds(self._clock())),
+                },
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            ),
+        )
+        return in_the_way
+
+    def _write(self, task_id: str, writer: bytes, call: Callable[[Any], dict[str, Any]]) -> tuple[Item, Item | None]:
+        """Makes a conditional write of a task's item, and finds out what became of it.
+
+        Returns:
+            What was there before, if the call asked for it; and what is in the way (empty: nothing is there), or
+            None if the write was made.
+
+        Raises:
+            StorageError, StorageBusyError: it was not made.
+            OutcomeUnknownError: that cannot be found out.
+        """
+        found: Item = {}
+        try:
+            with aws.errors():
+                try:
+                    return call(self._client).get("Attributes", {}), None
+                except ClientError as error:
+                    if aws.error_code(error) != "ConditionalCheckFailedException":
+                        raise
+                    response: Any = error.response
+                    found = response.get("Item", {})
+        except StorageBusyError:
+            # An attempt may have been carried out, though no answer came.
+            try:
+                found = self._get(task_id, items.TASK) or {}
+            except SequentialError as error:
+                raise OutcomeUnknownError(task_id) from error
+            if not items.is_of(found, writer):
+                raise
+        # What is in the way of the last attempt may be the one before.
+        return {}, None if items.is_of(found, writer) else found
+
+    def _lost(self, task_id: str, found: Item, expected_revision: int) -> SequentialError:
+        """What a change raises that found another item in its place."""
+        stored = _Stored(items.integer(found["revision"])) if self._is_alive(found) else None
+        return lost(task_id, stored, expected_revision)
+
+    def _item(self, task: Task) -> Item:
+        """The item of a task, small enough for the table; what is not is in the bucket."""
+        item = items.task_item(task)
+        parts = [name for name in ("document", "state") if name in item]
+        for name in sorted(parts, key=lambda name: items.value_size(item[name]), reverse=True):
+            if items.item_size(task.id, item) > self._item_bytes:
+                item[f"{name}_object"] = {"S": self._put_object(task, items.content(item.pop(name)))}
+        return item
+
+    def _put_object(self, task: Task, content: bytes) -> str:
+        if self._bucket is None:
+            raise StorageFullError(f"{len(content)} bytes do not fit an item of the table, and there is no bucket")
+        return self._bucket.put(task, self._clock(), content)
+
+    def _delete_objects(self, keys: tuple[str, ...]) -> None:
+        if self._bucket is not None:
+            self._bucket.delete(keys)
+
+    # --- The code ---
+
+    def _put_code(self, task: Task, code: str) -> Item:
+        """Writes the item of the code; what the task's item has of it."""
+        sort_key, until = f"code#{secrets.token_hex(8)}", items.code_until(task)
+        item: Item = {"code": {"S": code}}
+        noted: Item = {"code": {"S": sort_key}}
+        if items.item_size(task.id, item) > self._item_bytes:
+            item = {"code_object": {"S": self._put_object(task, code.encode())}}
+        if until is not None:
+            item[items.TTL_ATTRIBUTE] = noted["code_until"] = items.number(until)
+        with aws.errors():
+            self._client.put_item(TableName=self._table, Item={**items.key(task.id, sort_key), **item})
+        return noted
+
+    def _renewed_code(self, task: Task, note: Note) -> Item:
+        """Lets the code outlive the task; what the task's item has of it."""
+        if note.code is None:
+            return {}
+        until = items.code_until(task)
+        if note.code_until is not None and (until is None or until - items.CODE_MARGIN_SECONDS > note.code_until):
+            change = "REMOVE expires_at" if until is None else "SET expires_at = :until"
+            values = {} if until is None else {"ExpressionAttributeValues": {":until": items.number(until)}}
+            with aws.errors():
+                try:
+                    self._client.update_item(
+                        TableName=self._table,
+                        Key=items.key(task.id, note.code),
+                        UpdateExpression=change,
+                        ConditionExpression="attribute_exists(pk)",
+                        **values,
+                    )
+                except ClientError as error:
+                    # It went with its task, as the save is about to find out.
+                    if aws.error_code(error) != "ConditionalCheckFailedException":
+                        raise
+        else:
+            until = note.code_until
+        return {} if until is None else {"code_until": items.number(until)}
+
+    # --- Reading ---
+
+    def _get(self, task_id: str, sort_key: str) -> Item | None:
+        with aws.errors():
+            key = items.key(task_id, sort_key)
+            answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        found: Item | None = answer.get("Item")
+        return found
+
+    def _read(self, task_id: str, read: Callable[[Item], _T]) -> _T | None:
+        """Reads something of a task, again if the task goes on meanwhile and takes with it what is needed."""
+        writer = None
+        for _ in range(_ATTEMPTS):
+            item = self._get(task_id, items.TASK)
+            if item is None or not self._is_alive(item):
+                return None
+            try:
+                return read(item)
+            except _MissingError:
+                if item["writer"] == writer:
+                    raise StorageError("a part of the task is missing, or the bucket refuses it") from None
+                writer = item["writer"]
+            except (KeyError, ValueError) as error:
+                raise StorageFormatError("it holds an item that this version cannot read") from error
+        raise StorageBusyError("the task changes faster than it can be read")
+
+    def _task(self, item: Item) -> Task:
+        state = self._part(item, "state") if "state" in item or "state_object" in item else None
+        return from_document(self._part(item, "document"), state, Note.of(item))
+
+    def _code(self, item: Item) -> str | None:
+        if "code" not in item:
+            return None
+        found = self._get(item["pk"]["S"], item["code"]["S"])
+        if found is None:
+            raise _MissingError
+        return self._part(found, "code").decode()
+
+    def _part(self, item: Item, name: str) -> bytes:
+        """The content of an attribute, or of the object that stands for it."""
+        if f"{name}_object" not in item:
+            return items.content(item[name])
+        content = None if self._bucket is None else self._bucket.get(item[f"{name}_object"]["S"])
+        if content is None:
+            raise _MissingError
+        return content
+
+    def _is_alive(self, item: Item) -> bool:
+        if "expires" in item and items.integer(item["expires"]) <= microseconds(self._clock()):
+            return False
+        return "revision" in item
+
+    # --- The list ---
+
+    def _index_entries(self, listed: str, before: bytes | None, *, page: int) -> Iterator[tuple[bytes, str]]:
+        """Places and ids of the tasks of one part of the index, newest first."""
+        condition = "listed = :listed"
+        values: dict[str, Any] = {":listed": {"S": listed}}
+        if before is not None:
+            condition += " AND age < :before"
+            values[":before"] = {"B": before}
+        start: dict[str, Any] = {}
+        while True:
+            with aws.errors():
+                answer = self._client.query(
+                    TableName=self._table,
+                    IndexName=items.INDEX,
+                    KeyConditionExpression=condition,
+                    ExpressionAttributeValues=values,
+                    ScanIndexForward=False,
+                    Limit=page,
+                    **start,
+                )
+            for entry in answer["Items"]:
+                yield items.content(entry["age"]), entry["pk"]["S"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _listed_tasks(self, entries: tuple[tuple[bytes, str], ...]) -> Iterator[Task]:
+        """The tasks of index entries, in their order, but for those that have gone since."""
+        found: dict[str, Item] = {}
+        wanted: dict[str, Any] = {
+            self._table: {
+                "Keys": [items.key(task_id, items.TASK) for _, task_id in entries],
+                "ConsistentRead": True,
+                "ProjectionExpression": _LISTED,
+            }
+        }
+        while wanted:
+            with aws.errors():
+                answer = self._client.batch_get_item(RequestItems=wanted)
+            answered = answer["Responses"].get(self._table, [])
+            wanted = answer.get("UnprocessedKeys")
+            if wanted and not answered:
+                raise StorageBusyError("BatchGetItem leaves all keys unprocessed")
+            found |= {item["pk"]["S"]: item for item in answered}
+        for position, task_id in entries:
+            item = found.get(task_id, {})
+            if self._is_alive(item) and items.content(item["age"]) == position:
+                with contextlib.suppress(_MissingError):
+                    yield from_document(self._part(item, "document"), None)
+
+
+class _MissingError(Exception):
+    """What an item points to is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    revision: int
