@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from sequential_core.answers import UNSET, answer_digest, check_answer, make_answer
 from sequential_core.errors import (
@@ -62,6 +63,16 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
+class HopObserver(Protocol):
+    """Is told of the hops of a flow, for logs and metrics. It must not raise."""
+
+    def hop_ended(self, task: Task, seconds: float) -> None:
+        """A hop took so long, with the save; `task` is how it left the task."""
+
+    def conflicted(self, task_id: str) -> None:
+        """An answer came too late: the pause that it was for is over."""
+
+
 class _EitherWay(Generic[_P, _R]):
     """A method that can be called on the class too, where it works with the default storage."""
 
@@ -81,6 +92,7 @@ class SequentialFlow:
         limits: what each hop may use.
         ttl: how long a pause is kept, of tasks that do not say; a duration or seconds.
         retain: how long an outcome is, of tasks that do not say; None: not at all.
+        observer: is told of every hop.
         clock: says what time it is.
     """
 
@@ -95,12 +107,14 @@ class SequentialFlow:
         limits: Limits | None = None,
         ttl: timedelta | float = DEFAULT_TTL,
         retain: timedelta | float | None = None,
+        observer: HopObserver | None = None,
         clock: Clock = system_clock,
     ) -> None:
         self._storage = storage
         self._limits = limits or Limits()
         self._ttl = check_duration("ttl", ttl)
         self._retain = None if retain is None else check_duration("retain", retain)
+        self._observer = observer
         self._clock = clock
 
     @_EitherWay
@@ -171,6 +185,7 @@ class SequentialFlow:
         looked_up = id is not None or idempotency_key is not None
         if looked_up and (stored := keep.load(task_id)) is not None:
             return _same_task(stored, task, reused)
+        began = time.perf_counter()
         task = self._after(task, driver.start(code, self._limits), previous=None)
         if task.expires_at is not None:
             try:
@@ -180,6 +195,8 @@ class SequentialFlow:
                 if (stored := keep.load(task_id)) is None:
                     raise
                 return _same_task(stored, task, reused)
+        if self._observer is not None:
+            self._observer.hop_ended(task, time.perf_counter() - began)
         return task
 
     @_EitherWay
@@ -245,6 +262,8 @@ class SequentialFlow:
         except TaskConflictError:
             # A call with the same key may have been quicker.
             if key is None or (stored := keep.load(task_id)) is None or not was_taken(stored, given):
+                if self._observer is not None:
+                    self._observer.conflicted(task_id)
                 raise
             return stored
 
@@ -315,6 +334,7 @@ class SequentialFlow:
     def _hop(self, keep: RevisionedStorage, stored: Task, request_id: int, given: GivenAnswer) -> Task:
         if stored.vm_state is None:
             raise StorageFormatError(f"task {stored.id!r} is paused and has no state")
+        began = time.perf_counter()
         try:
             outcome = driver.resume(stored.vm_state, {request_id: given.answer}, self._limits)
         except KeyError:
@@ -331,6 +351,8 @@ class SequentialFlow:
                 keep.save(task, expected_revision=stored.revision)
         except TaskNotFoundError as error:
             raise TaskConflictError(stored.id, "it has ended, was deleted or has expired meanwhile") from error
+        if self._observer is not None:
+            self._observer.hop_ended(task, time.perf_counter() - began)
         return task
 
     def _after(self, task: Task, outcome: driver.Outcome, previous: Status | None) -> Task:
@@ -393,9 +415,10 @@ def create_flow(
     limits: Limits | None = None,
     ttl: timedelta | float = DEFAULT_TTL,
     retain: timedelta | float | None = None,
+    observer: HopObserver | None = None,
 ) -> SequentialFlow:
     """A flow with its own storage (an object, a URL, or None for the default one), limits and defaults."""
-    return SequentialFlow(storage, limits=limits, ttl=ttl, retain=retain)
+    return SequentialFlow(storage, limits=limits, ttl=ttl, retain=retain, observer=observer)
 
 
 _EXECUTE_FIELDS = {"code", "id", "name", "ttl", "retain", "idempotencyKey"}

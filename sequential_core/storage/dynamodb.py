@@ -77,6 +77,9 @@ class DynamoDBStorage(RevisionedStorage):
         item_bytes: larger items go to the bucket.
         read_seconds: how long an attempt of a call waits for an answer.
         attempts: of a call.
+
+    Raises:
+        StorageError: there is no region, or the endpoint is not a URL.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class DynamoDBStorage(RevisionedStorage):
         self._bucket = None if bucket is None else Bucket(bucket, region=region, endpoint=endpoint, attempts=attempts)
         self._clock = clock
         self._item_bytes = item_bytes
+        # What is wrong with the configuration is to be known at once; and the first call need not wait for the client.
+        _ = self._client
 
     def save(self, task: Task, *, expected_revision: int | None = None) -> None:
         if expected_revision:

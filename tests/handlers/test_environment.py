@@ -1,0 +1,73 @@
+"""A setting that is missing or wrong stops a function at its start, and says which one it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from sequential_core.errors import ConfigurationError
+
+
+@pytest.fixture
+def read(start):
+    return start("environment").read
+
+
+def test_settings(read):
+    settings = read(
+        {"SEQUENTIAL_STORAGE": "memory:", "SEQUENTIAL_TTL_SECONDS": "90.5", "SEQUENTIAL_RETAIN_SECONDS": "60"}
+    )
+    assert (settings.ttl, settings.retain) == (timedelta(seconds=90.5), timedelta(seconds=60))
+    assert settings.tracing is False
+
+
+@pytest.mark.parametrize("unset", [{}, {"SEQUENTIAL_TTL_SECONDS": "", "SEQUENTIAL_RETAIN_SECONDS": "0"}])
+def test_defaults(read, unset):
+    settings = read({"SEQUENTIAL_STORAGE": "memory:", **unset})
+    assert (settings.ttl, settings.retain) == (timedelta(hours=2), None)
+
+
+@pytest.mark.parametrize(("text", "tracing"), [("true", True), ("1", True), ("False", False), ("", False)])
+def test_tracing(read, text, tracing):
+    assert read({"SEQUENTIAL_STORAGE": "memory:", "POWERTOOLS_TRACE_ENABLED": text}).tracing is tracing
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SEQUENTIAL_STORAGE", ""),
+        ("SEQUENTIAL_STORAGE", "tasks"),
+        ("SEQUENTIAL_STORAGE", "dynamodb://tasks?color=red"),
+        ("SEQUENTIAL_STORAGE", "dynamodb://tasks?region=eu-central-1&endpoint=here"),
+        ("SEQUENTIAL_TTL_SECONDS", "two hours"),
+        ("SEQUENTIAL_TTL_SECONDS", "-1"),
+        ("SEQUENTIAL_TTL_SECONDS", "nan"),
+        ("SEQUENTIAL_TTL_SECONDS", "inf"),
+        ("SEQUENTIAL_RETAIN_SECONDS", "1e30"),
+        ("POWERTOOLS_TRACE_ENABLED", "perhaps"),
+    ],
+)
+@pytest.mark.parametrize("handler", ["api", "execute"])
+def test_wrong_setting_is_named_at_the_start(start, handler, variable, value):
+    with pytest.raises(ConfigurationError) as caught:
+        start(handler, **{variable: value})
+    assert caught.value.variable == variable
+    assert str(caught.value).startswith(f"{variable}: ")
+
+
+def test_region_that_is_missing_is_a_matter_of_the_storage(start, monkeypatch, tmp_path):
+    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(ConfigurationError, match=r"^SEQUENTIAL_STORAGE: .*NoRegionError"):
+        start("task", SEQUENTIAL_STORAGE="dynamodb://tasks")
+
+
+def test_tracer_is_imported_only_when_tracing_is_on(start, monkeypatch):
+    import sys
+
+    for name in [name for name in sys.modules if name.startswith("aws_xray_sdk")]:
+        monkeypatch.delitem(sys.modules, name)
+    start("execute")
+    assert "aws_xray_sdk" not in sys.modules
