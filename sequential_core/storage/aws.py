@@ -64,7 +64,7 @@ def client(
 
     Args:
         service: such as "dynamodb".
-        region: None: the environment's.
+        region: None: AWS_REGION, or what the AWS configuration says.
         endpoint: a URL in place of the service's own.
         read_seconds: how long to wait for the bytes of an answer.
         attempts: of one call, the first among them.
@@ -72,6 +72,8 @@ def client(
     Raises:
         StorageError: there is no region, or the endpoint is no URL.
     """
+    # botocore itself looks only at AWS_DEFAULT_REGION.
+    region = region or os.environ.get("AWS_REGION")
     # A client must not be shared with the other side of a fork.
     key = (os.getpid(), service, region, endpoint, read_seconds, attempts)
     with _lock:
@@ -122,4 +124,4 @@ def errors() -> Iterator[None]:
     except (ConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise StorageBusyError("no answer in time") from error
     except BotoCoreError as error:
-        raise StorageError(f"the call cannot be made: {type(error).__name__}") from error
+        raise StorageError(f"the call cannot be made: {error}") from error

@@ -60,7 +60,7 @@ def test_region_that_is_missing_is_a_matter_of_the_storage(start, monkeypatch, t
     for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    with pytest.raises(ConfigurationError, match=r"^SEQUENTIAL_STORAGE: .*NoRegionError"):
+    with pytest.raises(ConfigurationError, match=r"^SEQUENTIAL_STORAGE: .*region"):
         start("task", SEQUENTIAL_STORAGE="dynamodb://tasks")
 
 
