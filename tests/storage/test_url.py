@@ -20,6 +20,7 @@ from sequential_core.storage.url import default_url, shared_storage
 @pytest.fixture(autouse=True)
 def _nothing_is_shared(monkeypatch):
     monkeypatch.setattr(urls, "_opened", {})
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
 
 
 @pytest.mark.parametrize("url", ["memory:", "memory://"])
