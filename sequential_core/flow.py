@@ -260,8 +260,8 @@ class SequentialFlow:
         try:
             return self._hop(keep, stored, choose_request(stored, given), given)
         except TaskConflictError:
-            # A call with the same key may have been quicker.
-            if key is None or (stored := keep.load(task_id)) is None or not was_taken(stored, given):
+            # This very answer may have been taken: from a call that was quicker, or an attempt of this one.
+            if (stored := keep.load(task_id)) is None or not was_taken(stored, given):
                 if self._observer is not None:
                     self._observer.conflicted(task_id)
                 raise

@@ -146,8 +146,8 @@ def test_ended_task_takes_no_answer_with_a_new_key(flow):
         flow.resume(task.id, fetch_response=2, idempotency_key="other")
 
 
-@pytest.mark.parametrize("key", ["k", None])
-def test_of_two_equal_answers_at_once_the_slower_gets_the_task_if_it_has_a_key(clock, key):
+@pytest.mark.parametrize("said", [{"idempotency_key": "k"}, {"revision": 1}, {"request_id": 1}, {}], ids=str)
+def test_of_two_equal_answers_at_once_the_slower_gets_the_task_if_it_says_which_pause_is_meant(clock, said):
     class Slower(MemoryStorage):
         """Lets the other call go first."""
 
@@ -162,12 +162,12 @@ def test_of_two_equal_answers_at_once_the_slower_gets_the_task_if_it_has_a_key(c
     storage = Slower(clock=clock)
     flow = SequentialFlow(storage, clock=clock)
     task = flow.execute(TWO)
-    storage.first = lambda: flow.resume(task.id, fetch_response=1, idempotency_key=key)
-    if key is None:
+    storage.first = lambda: flow.resume(task.id, fetch_response=1, **said)
+    if said:
+        assert flow.resume(task.id, fetch_response=1, **said).revision == 2
+    else:
         with pytest.raises(TaskConflictError):
             flow.resume(task.id, fetch_response=1)
-    else:
-        assert flow.resume(task.id, fetch_response=1, idempotency_key=key).revision == 2
     assert flow.get_task(task.id).revision == 2
 
 

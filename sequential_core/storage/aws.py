@@ -87,12 +87,23 @@ def client(
             )
             with errors():
                 try:
-                    _clients[key] = botocore.session.Session().create_client(
+                    made = botocore.session.Session().create_client(
                         service, region_name=region, endpoint_url=endpoint, config=config
                     )
                 except ValueError as error:
                     raise StorageError("the endpoint is not a URL") from error
+            made.meta.events.register(f"after-call.{service}", _refuse_half)
+            _clients[key] = made
         return _clients[key]
+
+
+def _refuse_half(http_response: Any, model: Any, **_: Any) -> None:
+    """Refuses an answer that was cut short, which botocore takes for one with nothing in it, as if there were no item."""
+    if model.has_streaming_output:
+        return  # whoever reads it is told
+    announced = http_response.headers.get("content-length")
+    if announced is not None and int(announced) != len(http_response.content):
+        raise IncompleteReadError(actual_bytes=len(http_response.content), expected_bytes=int(announced))
 
 
 def error_code(error: ClientError) -> str:

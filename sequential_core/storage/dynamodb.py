@@ -49,6 +49,9 @@ from sequential_core.storage.objects import Bucket
 #: DynamoDB allows 400 KB; the rest is room for what counts beside names and values.
 ITEM_BYTES = 390 * 1024
 
+# A deletion whose answer is lost looks for its tombstone, which must not have been removed by then.
+_TOMBSTONE_SECONDS = 60 * 60
+
 # BatchGetItem takes so many keys.
 _BATCH = 100
 
@@ -131,7 +134,7 @@ class DynamoDBStorage(RevisionedStorage):
         tombstone = {
             **items.key(task_id, items.TASK),
             "writer": {"B": writer},
-            items.TTL_ATTRIBUTE: items.number(items.seconds(now)),
+            items.TTL_ATTRIBUTE: items.number(items.seconds(now) + _TOMBSTONE_SECONDS),
         }
         old, in_the_way = self._write(
             task_id,
@@ -150,8 +153,7 @@ class DynamoDBStorage(RevisionedStorage):
         self._delete_objects(items.objects(old))
         # A deletion is paid for by size: the code of a task that ended by itself is left to the TTL, which is free.
         if "code" in old and (expected is None or "code_until" not in old):
-            with aws.errors():
-                self._client.delete_item(TableName=self._table, Key=items.key(task_id, old["code"]["S"]))
+            self._delete_code(task_id, old)
 
     def list(self, *, status: Status | None = None, limit: int = 100, cursor: str | None = None) -> TaskPage:
         before = None if cursor is None else items.age(*decode_cursor(cursor))
@@ -194,8 +196,7 @@ class DynamoDBStorage(RevisionedStorage):
         )
         if in_the_way is not None:
             if "code" in item:
-                with contextlib.suppress(SequentialError), aws.errors():
-                    self._client.delete_item(TableName=self._table, Key=items.key(task.id, item["code"]["S"]))
+                self._delete_code(task.id, item)
             raise TaskExistsError(task.id)
 
     def _replace(self, task: Task, expected_revision: int) -> None:
@@ -319,6 +320,11 @@ class DynamoDBStorage(RevisionedStorage):
         with aws.errors():
             self._client.put_item(TableName=self._table, Item={**items.key(task.id, sort_key), **item})
         return noted
+
+    def _delete_code(self, task_id: str, item: Item) -> None:
+        """Deletes the code of an item that is no more. What fails is left to the TTL: nobody finds that code."""
+        with contextlib.suppress(SequentialError), aws.errors():
+            self._client.delete_item(TableName=self._table, Key=items.key(task_id, item["code"]["S"]))
 
     def _renewed_code(self, task: Task, note: Note) -> Item:
         """Lets the code outlive the task; what the task's item has of it."""

@@ -151,7 +151,7 @@ def test_end_of_a_task_leaves_a_tombstone_and_the_code_to_the_ttl(storage, table
     assert calls == ["PutItem"]
     tombstone, code = found(table)
     assert set(tombstone) == {"pk", "sk", "writer", "expires_at"}
-    assert tombstone["expires_at"] == int(NOW.timestamp())
+    assert tombstone["expires_at"] == int(NOW.timestamp()) + 60 * 60
     assert "expires_at" in code
     assert storage.load_code("task-1") is None
 
