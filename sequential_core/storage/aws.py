@@ -98,7 +98,7 @@ def client(
 
 
 def _refuse_half(http_response: Any, model: Any, **_: Any) -> None:
-    """Refuses an answer that was cut short, which botocore takes for one with nothing in it, as if there were no item."""
+    """Refuses an answer that was cut short: botocore takes it for one with nothing in it, as if there were no item."""
     if model.has_streaming_output:
         return  # whoever reads it is told
     announced = http_response.headers.get("content-length")

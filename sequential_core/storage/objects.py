@@ -26,6 +26,9 @@ KEEP = "keep"
 # A state of 16 MiB takes longer than an item.
 _READ_SECONDS = 5.0
 
+# What is deleted was replaced by a save that is done: nobody is to wait for it for long.
+_DELETE = {"attempts": 1, "read_seconds": 1.0}
+
 
 class Bucket:
     """The objects of tasks in one bucket.
@@ -83,8 +86,8 @@ class Bucket:
     def delete(self, keys: tuple[str, ...]) -> None:
         """Deletes objects that nothing points to any more; what fails is left to the lifecycle rules."""
         for key in keys:
-            with contextlib.suppress(BotoCoreError, ClientError, StorageError, StorageBusyError):
-                self._client.delete_object(Bucket=self._name, Key=key)
+            with contextlib.suppress(BotoCoreError, ClientError, StorageError):
+                aws.client("s3", **{**self._options, **_DELETE}).delete_object(Bucket=self._name, Key=key)
 
 
 def object_key(task: Task, now: datetime, content: bytes) -> str:
