@@ -15,7 +15,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sequential_core.errors import StorageBusyError, StorageError, StorageFormatError
+from sequential_core.errors import StorageError, StorageFormatError
 from sequential_core.model import Task
 from sequential_core.storage import aws
 

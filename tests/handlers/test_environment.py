@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -64,10 +68,13 @@ def test_region_that_is_missing_is_a_matter_of_the_storage(start, monkeypatch, t
         start("task", SEQUENTIAL_STORAGE="dynamodb://tasks")
 
 
-def test_tracer_is_imported_only_when_tracing_is_on(start, monkeypatch):
-    import sys
-
-    for name in [name for name in sys.modules if name.startswith("aws_xray_sdk")]:
-        monkeypatch.delitem(sys.modules, name)
-    start("execute")
-    assert "aws_xray_sdk" not in sys.modules
+def test_functions_without_http_import_nothing_of_it():
+    code = (
+        "import sys, handlers.execute, handlers.resume, handlers.task;"
+        "print([name for name in ('starlette', 'mangum', 'msgspec', 'asyncio', 'aws_xray_sdk') if name in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "SEQUENTIAL_STORAGE": "memory:", "PYTHONPATH": str(root)}
+    environment.pop("POWERTOOLS_TRACE_ENABLED", None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
