@@ -183,7 +183,8 @@ def shares(name: str, output: str) -> None:
     for line in output.splitlines():
         if found := _LINE.search(line):
             package = found[2].partition(".")[0]
-            own["Python's own" if {package, package.lstrip("_")} & sys.stdlib_module_names else package] += int(found[1])
+            is_own = {package, package.lstrip("_")} & sys.stdlib_module_names
+            own["Python's own" if is_own else package] += int(found[1])
     largest = sorted(own.items(), key=lambda pair: -pair[1])
     total = sum(own.values())
     print(f"\n| imports of handlers.{name}, {total / 1000:.0f} ms as -X importtime measures | ms | share |")

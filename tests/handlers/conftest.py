@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import sys
@@ -22,6 +23,9 @@ def context():
 
 
 def _forget():
+    if "handlers.api" in sys.modules:
+        sys.modules["handlers.api"].loop.close()
+        asyncio.set_event_loop(None)
     for name in [name for name in sys.modules if name.partition(".")[0] == "handlers"]:
         del sys.modules[name]
     # powertools keeps its logger, with the standard output of the test before.
