@@ -1,7 +1,8 @@
 """Builds the guest: fetches the npm packages, bakes, and checks the result against the pinned SHA-256.
 
 Runs when the project is built, with no more installed than wasmtime: `python -m sequential_core.vm.build`.
-`--pin` takes the result as the new current guest instead of checking it.
+`--pin` takes the result as the new current guest instead of checking it. `--compile TARGET FOLDER` then compiles
+every guest for a kind of machine, for packages that are made for one.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import hashlib
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import wasmtime
+
+from sequential_core.vm import cache, runtime
 from sequential_core.vm.bake import bake
 from sequential_core.vm.guest import CURRENT, DIRECTORY
 
@@ -70,6 +75,30 @@ def build(*, pin: bool = False) -> Path:
     return path
 
 
+def precompile(target: str, folder: Path) -> list[Path]:
+    """Compiles every guest of this installation for `target` into `folder`; returns the paths.
+
+    The code assumes no more of the CPU than every machine of that kind has, and is the same bytes wherever it is made.
+
+    Args:
+        target: "x86_64-unknown-linux-gnu" or "aarch64-unknown-linux-gnu".
+        folder: must exist.
+
+    Raises:
+        BuildError: this machine is of another architecture. wasmtime's wheels compile for their own only.
+    """
+    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine())
+    if target.partition("-")[0] != machine:  # asked for it, wasmtime ends the process
+        raise BuildError(f"wasmtime on {machine} cannot compile for {target}; run this with a Python of that machine")
+    engine = wasmtime.Engine(runtime.config(target))
+    paths = []
+    for guest in sorted(DIRECTORY.glob("*.wasm")):
+        path = folder / cache.shipped_name(guest.stem, target)
+        path.write_bytes(wasmtime.Module(engine, guest.read_bytes()).serialize())
+        paths.append(path)
+    return paths
+
+
 def _bake_packages(folder: Path) -> bytes:
     command = npm_command()
     if command is None:
@@ -103,11 +132,17 @@ def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m sequential_core.vm.build", description="Builds the guest.")
     parser.add_argument("--pin", action="store_true", help="make the result the current guest")
+    parser.add_argument("--compile", nargs=2, metavar=("TARGET", "FOLDER"), help="compile every guest for a target")
+    arguments = parser.parse_args()
     try:
-        path = build(pin=parser.parse_args().pin)
+        paths = [build(pin=arguments.pin)]
+        if arguments.compile:
+            target, folder = arguments.compile
+            paths = precompile(target, Path(folder))
     except BuildError as error:
         sys.exit(f"error: {error}")
-    print(path.name)  # noqa: T201  # a command's result
+    for path in paths:
+        print(path.name)  # noqa: T201  # a command's result
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Compiled guests on disk: compiling takes half a second, loading a compiled guest a millisecond.
 
 A compiled guest is native code that runs with the rights of the process. So it is only ever loaded from
-a directory that nobody else can write, nor rename on its way. Files appear whole, by a rename,
-and are named after all that their content depends on.
+the installed package itself, or from a directory that nobody else can write, nor rename on its way. Files appear
+whole, by a rename, and are named after all that their content depends on.
 """
 
 from __future__ import annotations
@@ -35,14 +35,23 @@ def directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sequential"
 
 
-def compiled(module: bytes, sha256: str) -> wasmtime.Module:
-    """The compiled form of a guest, from the cache if it is there.
+def compiled(module: bytes, sha256: str, shipped: Path | None = None) -> wasmtime.Module:
+    """The compiled form of a guest: the one that was shipped, or else from the cache, or else made now.
 
     Where the cache cannot be written (a read-only file system, no home), compiles in memory.
+
+    Args:
+        module: the guest.
+        sha256: its name.
+        shipped: where a package may carry compiled guests under the names of `shipped_name`. It is trusted as
+            the package's own code is, whoever owns it: on AWS Lambda, another user than the function's. A file that
+            this process cannot use is passed over.
 
     Raises:
         CacheDirectoryError: somebody else can write the cache directory, or one above it.
     """
+    if shipped is not None and (found := _load_shipped(shipped, sha256)) is not None:
+        return found
     try:
         place = directory().absolute()
         for folder in (*reversed(place.parents), place):  # `parents=True` would not give its mode to them
@@ -94,6 +103,29 @@ def check_private(place: Path) -> Path:
         if info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX:
             raise CacheDirectoryError(str(place), f"others can write {parent}")
     return place
+
+
+def shipped_name(sha256: str, target: str) -> str:
+    """The file name of a guest that was compiled ahead of time for `target`, such as "aarch64-unknown-linux-gnu"."""
+    return f"{sha256}-wasmtime{_wasmtime_version()}-{target}-c{_CONFIG_VERSION}.cwasm"
+
+
+def host_target() -> str | None:
+    """The target of this process; None if nothing is shipped for its kind."""
+    return f"{platform.machine()}-unknown-linux-gnu" if sys.platform == "linux" else None
+
+
+def _load_shipped(place: Path, sha256: str) -> wasmtime.Module | None:
+    target = host_target()
+    if target is None:
+        return None
+    path = place / shipped_name(sha256, target)
+    if not path.is_file():
+        return None
+    try:
+        return wasmtime.Module.deserialize_file(runtime.engine(), str(path))
+    except wasmtime.WasmtimeError:  # such as a CPU without what it was compiled for
+        return None
 
 
 def _key(sha256: str) -> str:

@@ -3,6 +3,7 @@
 A guest is one file, `guests/<SHA-256>.wasm`: the engine with its initialised heap as its data
 section, and a manifest of the addresses that the host needs. A state fits only the guest that
 made it, so a release may carry several; `current.sha256` names the one that new tasks get.
+Beside it a package for one kind of machine, such as that of the Lambda functions, carries the guest's compiled form.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Guest:
             raise GuestNotFoundError
         self.sha256 = hashlib.sha256(module).hexdigest()
         self.manifest = Manifest.from_json(content)
-        self.template = runtime.linker().instantiate_pre(cache.compiled(module, self.sha256))
+        self.template = runtime.linker().instantiate_pre(cache.compiled(module, self.sha256, DIRECTORY))
         self.base = self._image()
 
     def _image(self) -> bytes:
