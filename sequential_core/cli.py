@@ -260,6 +260,30 @@ def remove(task_ids: tuple[str, ...], storage: str | None) -> None:
         flow.delete_task(task_id)
 
 
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0: any that is free.")
+@click.option(
+    "--allow-remote", is_flag=True, help="Listen where other machines can reach it. Nobody is asked who it is."
+)
+@_storage
+def serve(host: str, port: int, allow_remote: bool, storage: str | None) -> None:
+    """Serves the HTTP API, until ctrl-C. The URL is told on standard error."""
+    try:
+        from sequential_core.http.serve import serve as serve_http  # an extra, and 200 ms
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("sequential_core"):
+            raise
+        raise click.ClickException(
+            f"{error.name.partition('.')[0]} is missing: pip install 'sequential-core[http]'"
+        ) from None
+
+    def announce(url: str) -> None:
+        click.echo(f"serving {url}  (ctrl-C ends it)", err=True)
+
+    serve_http(storage, host, port, announce=announce, allow_remote=allow_remote)
+
+
 class _Progress:
     """What `run` tells on standard error."""
 

@@ -1,0 +1,134 @@
+"""The bodies of requests: decoded and checked whole, before a flow sees anything of them.
+
+The JSON is read by the standard library and only then converted by msgspec, whose own decoder refuses what JavaScript
+takes: numbers beyond 64 bits, halves of surrogate pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from sequential_core.errors import InvalidRequestError
+from sequential_core.http.problems import MalformedBodyError
+from sequential_core.model import MAX_ID_LENGTH
+
+#: A larger body is refused. The code may have 256 KiB; an answer that is larger belongs behind a URL of its own.
+MAX_BODY_BYTES = 1024 * 1024
+
+# In JSON Schema, since msgspec would check them too, and tell less of what is wrong than the flow does.
+ID_PATTERN = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$"
+
+_MAX_SECONDS = 36525 * 86400
+
+_Seconds = Annotated[float, Meta(ge=1, le=_MAX_SECONDS)]
+_Number = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+
+
+class ExecuteBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What `POST /tasks` takes. A field that is null is as one that is not there."""
+
+    code: Annotated[
+        str,
+        Meta(
+            description="The program: a script with top-level await. Its result is the value of the last expression.",
+            extra_json_schema={"contentMediaType": "text/javascript"},
+        ),
+    ]
+    id: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=MAX_ID_LENGTH,
+                description="The task's id; made if not given.",
+                extra_json_schema={"pattern": ID_PATTERN},
+            ),
+        ]
+        | None
+    ) = None
+    name: Annotated[str, Meta(max_length=MAX_ID_LENGTH, description="A label.")] | None = None
+    ttl: Annotated[_Seconds, Meta(description="How long each pause is kept, in seconds.")] | None = None
+    retain: Annotated[_Seconds, Meta(description="How long the outcome is kept, in seconds.")] | None = None
+
+
+class ResumeBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What `POST /tasks/{id}/resume` takes: one of `fetchResponse`, `response` and `error`.
+
+    A `requestId` or `revision` that is null is as one that is not there.
+    """
+
+    fetch_response: Annotated[Any, Meta(description="A JSON value, which fetch() gives as it is.")] = UNSET
+    response: Annotated[dict[str, Any], Meta(description="What fetch() gives as a Response.")] | UnsetType = UNSET
+    error: Annotated[str, Meta(description="The message with which fetch() rejects.")] | UnsetType = UNSET
+    request_id: Annotated[_Number, Meta(description="Which pending request; the oldest if not given.")] | None = None
+    revision: (
+        Annotated[_Number, Meta(description="The revision that the caller saw; another one is a conflict.")] | None
+    ) = None
+
+
+Body = TypeVar("Body", ExecuteBody, ResumeBody)
+
+
+def decode(body: bytes, kind: type[Body]) -> Body:
+    """The body of a request.
+
+    Raises:
+        MalformedBodyError: it is empty, or not JSON in UTF-8, or not an object.
+        InvalidRequestError: a field is missing, unknown, or not of its kind.
+    """
+    if not body:
+        raise MalformedBodyError("a body is needed, and there is none")
+    try:
+        data = json.loads(body.decode(), parse_constant=_refuse)
+    except UnicodeDecodeError:
+        raise MalformedBodyError("the body is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise MalformedBodyError(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise MalformedBodyError("the body is nested too deeply") from None
+    except ValueError:  # Python's own limit: 4,300 digits
+        raise MalformedBodyError("a number in the body has too many digits") from None
+    if not isinstance(data, dict):
+        raise MalformedBodyError("the body must be a JSON object")
+    unknown = sorted(data.keys() - set(kind.__struct_encode_fields__))
+    if unknown:
+        raise InvalidRequestError("request", f"unknown fields: {', '.join(unknown)[:200]}")
+    _make_whole(data, "requestId", "revision")
+    if isinstance(data.get("response"), dict):
+        _make_whole(data["response"], "status")
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise _told(str(error)) from None
+    except RecursionError:
+        raise MalformedBodyError("the body is nested too deeply") from None
+
+
+def _make_whole(data: dict[str, Any], *names: str) -> None:
+    """Makes integers of 2.0 and its like, which are integers in JSON Schema too."""
+    for name in names:
+        value = data.get(name)
+        if isinstance(value, float) and value.is_integer():
+            data[name] = int(value)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise MalformedBodyError(f"the body is not JSON: it has {constant}")
+
+
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_PLACE = re.compile(r"(.*) - at `\$\.(\w+).*`")
+
+
+def _told(message: str) -> InvalidRequestError:
+    """What msgspec says, as one of our errors."""
+    if missing := _MISSING.fullmatch(message):
+        return InvalidRequestError(missing[1], "it is needed")
+    if place := _PLACE.fullmatch(message):
+        return InvalidRequestError(place[2], place[1][:1].lower() + place[1][1:])
+    return InvalidRequestError("request", message)

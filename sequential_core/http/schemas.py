@@ -1,0 +1,132 @@
+"""What the API gives back, as types: the JSON forms of `model`, for the OpenAPI document.
+
+Nothing is made by them: `Task.to_dict` is the JSON form of a task. The tests hold the two together.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from sequential_core.model import MAX_ID_LENGTH, ErrorKind, Status
+
+
+class PendingRequest(Struct):
+    """A call of fetch() that waits for its answer."""
+
+    id: Annotated[int, Meta(ge=1, description="Counts the calls of the task.")]
+    url: str
+    method: str
+    headers: Annotated[dict[str, str], Meta(description="The names are in lower case.")]
+    body: str | None
+
+
+class PausedState(Struct, rename="camel"):
+    """Where a paused task stands."""
+
+    line: Annotated[int | None, Meta(description="Of the call of the oldest pending request.")]
+    column: int | None
+    hops: Annotated[int, Meta(ge=1, description="How often the program has run so far.")]
+    requests: Annotated[int, Meta(ge=1, description="How many requests it has made so far.")]
+    pending: Annotated[list[int], Meta(min_length=1, description="Ids of the pending requests, oldest first.")]
+    state_bytes: Annotated[int, Meta(ge=1)]
+
+
+class ErrorDetail(Struct):
+    """The parts of a task's error."""
+
+    kind: ErrorKind
+    name: str
+    message: str
+    line: Annotated[int | None, Meta(description="In the posted code, counted from 1.")]
+    column: int | None
+    stack: str
+
+
+class LogEntry(Struct):
+    """One call of console."""
+
+    level: str
+    message: str
+
+
+class Task(Struct, rename="camel"):
+    """A program and where it stands."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+    name: str | None
+    status: Status
+    result: Annotated[Any, Meta(description="The value of the last expression, once completed.")]
+    error: Annotated[str | None, Meta(description="Such as TypeError: bad; null if the task did not fail.")]
+    error_detail: ErrorDetail | None
+    fetch_request: Annotated[PendingRequest | None, Meta(description="The oldest; null if the task is not paused.")]
+    fetch_requests: list[PendingRequest]
+    paused_state: PausedState | None
+    logs: Annotated[list[LogEntry], Meta(description="What the code wrote to console in the last hop.")]
+    revision: Annotated[int, Meta(ge=1, description="Counts the saves. The ETag is this number, in quotes.")]
+    created_at: datetime
+    updated_at: datetime
+    expires_at: Annotated[
+        datetime | None, Meta(description="From then on the task does not exist; null: it is not stored.")
+    ]
+    ttl: Annotated[float, Meta(description="Seconds for which a pause is kept.")]
+    retain: Annotated[float | None, Meta(description="Seconds for which the outcome is kept; null: it is not.")]
+    code_sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    taken: Annotated[
+        list[list[int | str]], Meta(description="The latest answers: request, revision, digest, digest of the key.")
+    ]
+    vm_state: Annotated[
+        str | UnsetType | None,
+        Meta(description="The paused program, in base64; only with ?include=vmState, and null unless paused."),
+    ] = UNSET
+
+
+class TaskPage(Struct):
+    """A part of the list of tasks."""
+
+    tasks: list[Task]
+    cursor: Annotated[str | None, Meta(description="Give it to get what comes after; null at the end.")]
+
+
+class Health(Struct):
+    """That the server answers. It says nothing of the storage."""
+
+    status: Annotated[str, Meta(pattern="^ok$")]
+
+
+class Problem(Struct, rename="camel"):
+    """A problem document (RFC 9457)."""
+
+    type: Annotated[str, Meta(description="A name, to be compared; there is no page behind it.")]
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: str
+    instance: Annotated[str | UnsetType, Meta(description="Also in the server's log.")] = UNSET
+    field: Annotated[str | UnsetType, Meta(description="The field, parameter or header that is wrong.")] = UNSET
+    task_id: str | UnsetType = UNSET
+    task_status: str | UnsetType = UNSET
+    request_id: int | UnsetType = UNSET
+    pending: list[int] | UnsetType = UNSET
+    line: int | UnsetType = UNSET
+    column: int | UnsetType = UNSET
+    size_bytes: int | UnsetType = UNSET
+    limit_bytes: int | UnsetType = UNSET
+
+
+class Response(Struct, rename="camel", forbid_unknown_fields=True):
+    """What fetch() gives as a Response."""
+
+    status: Annotated[int, Meta(ge=200, le=599)] = 200
+    status_text: str = ""
+    headers: Annotated[
+        dict[
+            Annotated[str, Meta(pattern="^[!#$%&'*+\\-.^_`|~0-9A-Za-z]+$")],
+            Annotated[str, Meta(pattern="^[\\u0001-\\u0009\\u000b\\u000c\\u000e-\\u00ff]*$")],
+        ],
+        Meta(description="Header names and their values."),
+    ] = {}
+    body: Annotated[Any, Meta(description="Text or null; another JSON value becomes its JSON.")] = None
+    url: str = ""
+    redirected: bool = False

@@ -1,0 +1,213 @@
+"""What a caller does who makes no mistake."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import urljoin
+
+import pytest
+from http_clients import PAUSING, Client
+
+from sequential_core.flow import SequentialFlow
+from sequential_core.http import create_app
+from sequential_core.limits import Limits
+
+
+def test_a_program_that_pauses_is_created(client):
+    response = client.post("/tasks", json={"code": PAUSING, "id": "task-1", "name": "Ada", "ttl": 60, "retain": 90})
+    assert response.status_code == 201
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["location"] == "tasks/task-1"
+    assert response.headers["etag"] == '"1"'
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    task = response.json()
+    assert (task["id"], task["name"], task["status"], task["ttl"], task["retain"]) == (
+        "task-1",
+        "Ada",
+        "paused",
+        60,
+        90,
+    )
+    assert task["fetchRequest"]["url"] == "https://api.example.com/user/1"
+    assert client.get("/tasks/task-1").json() == task
+
+
+def test_the_location_leads_to_the_task_behind_a_prefix_too(client):
+    for task_id in ("plain", "a/b #é?"):
+        response = client.post("/tasks", json={"code": PAUSING, "id": task_id})
+        location = urljoin("http://localhost/stage/tasks", response.headers["location"])
+        assert location.startswith("http://localhost/stage/tasks/")
+        assert client.get(location.removeprefix("http://localhost/stage")).json()["id"] == task_id
+
+
+def test_a_program_that_ends_at_once_is_not_stored(client):
+    response = client.post("/tasks", json={"code": "1 + 1", "id": "ended"})
+    assert response.status_code == 200
+    assert response.json()["result"] == 2
+    assert "location" not in response.headers
+    assert "etag" not in response.headers
+    assert client.get("/tasks/ended").status_code == 404
+
+
+def test_a_program_that_fails_is_no_failure_of_the_request(client):
+    response = client.post("/tasks", json={"code": "\nnull.x", "retain": 60})
+    assert response.status_code == 201
+    task = response.json()
+    assert task["status"] == "error"
+    assert task["error"].startswith("TypeError: ")
+    assert (task["errorDetail"]["kind"], task["errorDetail"]["line"]) == ("exception", 2)
+
+
+def test_an_id_is_made_if_none_is_given_and_null_is_none(client):
+    first, second = client.execute(), client.execute(id=None, name=None, ttl=None, retain=None)
+    assert first["id"] != second["id"]
+    assert first["ttl"] == second["ttl"] == 7200
+
+
+def test_the_same_id_and_code_again_run_nothing(client):
+    task = client.execute(id="same")
+    assert client.execute(id="same") == task
+
+
+ANSWERS = [
+    ({"fetchResponse": {"id": 1, "name": "Alice"}}, "user.name", "Alice"),
+    ({"fetchResponse": None}, "user === null", True),
+    ({"fetchResponse": 0}, "user", 0),
+    ({"fetchResponse": 2**70}, "user === 2**70", True),
+    ({"fetchResponse": -(2**63) - 1}, "user === -(2**63)", True),
+    ({"fetchResponse": 1.5e300}, "user", 1.5e300),
+    ({"fetchResponse": "\ud83d"}, "user.charCodeAt(0)", 0xD83D),
+    (
+        {"response": {"status": 404, "statusText": "none", "body": "x"}},
+        "[user.status, user.statusText, await user.text()]",
+        [404, "none", "x"],
+    ),
+    (
+        {"response": {"status": 201.0, "headers": {"x-a": "b"}, "body": {"c": 1}}},
+        "[user.status, user.headers.get('X-A'), (await user.json()).c]",
+        [201, "b", 1],
+    ),
+    ({"response": {}}, "[user.status, user.ok, await user.text()]", [200, True, ""]),
+]
+
+
+@pytest.mark.parametrize(("answer", "expression", "result"), ANSWERS)
+def test_an_answer_reaches_the_program(client, answer, expression, result):
+    task = client.execute(f"const user = await fetch('x'); {expression}")
+    # Not httpx's JSON, which cannot write half a surrogate pair.
+    response = client.post(
+        f"/tasks/{task['id']}/resume", content=json.dumps(answer), headers={"content-type": "application/json"}
+    )
+    assert response.status_code == 200, response.text
+    assert response.json()["result"] == result
+
+
+def test_an_error_rejects_the_fetch(client):
+    task = client.execute("try { await fetch('x') } catch (error) { `${error.name}: ${error.message}` }")
+    response = client.post(f"/tasks/{task['id']}/resume", json={"error": "no network"})
+    assert response.json()["result"] == "TypeError: no network"
+
+
+def test_a_request_is_answered_by_its_id(client):
+    task = client.execute("await Promise.all([fetch('a'), fetch('b')])")
+    task = client.resume(task["id"], "B", requestId=2)
+    assert [request["url"] for request in task["fetchRequests"]] == ["a"]
+    assert client.resume(task["id"], "A", requestId=1.0)["result"] == ["A", "B"]
+
+
+def test_a_pause_after_a_pause_has_the_next_tag(client):
+    task = client.execute("await fetch('a'); await fetch('b')")
+    response = client.post(f"/tasks/{task['id']}/resume", json={"fetchResponse": 1})
+    assert response.json()["revision"] == 2
+    assert response.headers["etag"] == '"2"'
+
+
+def test_an_answer_that_was_taken_may_be_repeated(client):
+    task = client.execute("await fetch('a'); await fetch('b')")
+    first = client.resume(task["id"], 1, requestId=1)
+    assert client.resume(task["id"], 1, requestId=1) == first
+    assert client.get(f"/tasks/{task['id']}").json() == first
+
+
+def test_an_outcome_is_kept_only_if_that_was_asked_for(client):
+    for retain, status, tag in ((None, 404, None), (60, 200, '"2"')):
+        task = client.execute(retain=retain)
+        response = client.post(f"/tasks/{task['id']}/resume", json={"fetchResponse": 1})
+        assert response.headers.get("etag") == tag
+        assert client.get(f"/tasks/{task['id']}").status_code == status
+
+
+def test_a_result_may_have_what_only_javascript_has(client):
+    response = client.post("/tasks", json={"code": "['\\ud83d', 2**80, -0, 'é']"})
+    assert response.content.isascii()
+    assert response.json()["result"] == ["\ud83d", 2**80, 0, "é"]
+
+
+def test_a_task_that_has_expired_does_not_exist(client, clock, check_problem):
+    task = client.execute(ttl=60)
+    clock.pass_by(seconds=60)
+    check_problem(client.get(f"/tasks/{task['id']}"), 404, "task-not-found", taskId=task["id"])
+
+
+def test_a_deleted_task_is_gone(client, check_problem):
+    task = client.execute()
+    response = client.delete(f"/tasks/{task['id']}")
+    assert (response.status_code, response.content) == (204, b"")
+    assert "content-type" not in response.headers
+    for again in (client.get, client.delete):
+        check_problem(again(f"/tasks/{task['id']}"), 404, "task-not-found", taskId=task["id"])
+
+
+# --- The state ---------------------------------------------------------------------------------
+
+
+def test_the_state_comes_only_when_it_is_asked_for(client, flow):
+    plain = client.post("/tasks", json={"code": PAUSING, "id": "plain"})
+    with_state = client.post("/tasks?include=vmState", json={"code": PAUSING, "id": "full"})
+    assert "vmState" not in plain.json()
+    assert base64.b64decode(with_state.json()["vmState"]) == flow.get_task("full").vm_state
+    assert "vmState" not in client.get("/tasks/full").json()
+    assert client.get("/tasks/full?include=vmState").json() == with_state.json()
+    assert client.get("/tasks/full?include=vmState").headers["etag"] == with_state.headers["etag"]
+
+
+def test_the_state_of_the_next_pause_comes_when_it_is_asked_for(client, flow):
+    task = client.execute("await fetch('a'); await fetch('b')")
+    url = f"/tasks/{task['id']}/resume"
+    again = client.post(f"{url}?include=vmState", json={"fetchResponse": 1}).json()
+    assert base64.b64decode(again["vmState"]) == flow.get_task(task["id"]).vm_state
+    assert client.post(f"{url}?include=vmState", json={"fetchResponse": 2}).json()["vmState"] is None
+
+
+# --- Around it ---------------------------------------------------------------------------------
+
+
+def test_health(client):
+    response = client.get("/health")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_health_does_not_touch_the_storage(client, storage, monkeypatch):
+    monkeypatch.setattr(type(storage), "load", None)
+    monkeypatch.setattr(type(storage), "list", None)
+    assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("url", ["/health", "/openapi.json", "/tasks", "/tasks/there", "/tasks/not-there", "/nothing"])
+def test_head_is_get_without_its_body(client, url):
+    client.execute(id="there")
+    got, asked = client.get(url), client.head(url)
+    assert asked.status_code == got.status_code
+    assert asked.content == b""
+    assert dict(asked.headers) == dict(got.headers)
+    assert int(got.headers["content-length"]) == len(got.content)
+
+
+def test_the_limits_are_those_of_the_flow(storage, client, check_problem):
+    small = Client(create_app(SequentialFlow(storage, limits=Limits(code_bytes=10))))
+    problem = check_problem(small.post("/tasks", json={"code": "1" * 11}), 413, "code-too-large")
+    assert (problem["sizeBytes"], problem["limitBytes"]) == (11, 10)
+    assert client.post("/tasks", json={"code": "1" * 11}).status_code == 200

@@ -1,0 +1,129 @@
+"""The API against its own description: schemathesis, with all of its checks, in all of its phases."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+
+import pytest
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis.engine import Status, events, from_schema
+
+from sequential_core.storage.document import encode_cursor
+
+# A program cannot be described by a JSON schema, and random text is hardly ever one. The last one does not parse.
+PROGRAMS = (
+    "1",
+    "await fetch('https://api.example.com')",
+    "await Promise.all([fetch('a', { method: 'POST', body: 'b', headers: { c: 'd' } }), fetch('e')])",
+    "console.log('x'); throw new RangeError('bad')",
+    "for (let turn = 0; turn < 3; turn++) await fetch(`turn/${turn}`)",
+    "new Promise(() => {})",
+    "let a =",
+)
+
+# What a request that keeps to the schema may meet besides success: no such task (404), another caller (409), a revision
+# that has passed (304, 412), and what a schema cannot say (422).
+MET = ["2xx", "304", "404", "409", "412", "422"]
+
+schemathesis.openapi.format(
+    "sequential-cursor", st.builds(encode_cursor, st.integers(0, 2**60), st.text(st.characters(codec="utf-8")))
+)
+
+
+def with_program(_context, body):
+    if isinstance(body, dict) and isinstance(body.get("code"), str):
+        return {**body, "code": PROGRAMS[zlib.crc32(repr(body).encode()) % len(PROGRAMS)]}
+    return body
+
+
+def without_contradiction(_context, case):
+    """If-Match and the body's revision must agree, which OpenAPI cannot say."""
+    wanted = (case.headers or {}).get("If-Match", "*")
+    revision = case.body.get("revision") if isinstance(case.body, dict) else None
+    return wanted == "*" or revision is None or str(revision) in re.findall(r'(?<!W/)"(\d+)"', wanted)
+
+
+def run(app, max_examples):
+    """What schemathesis finds, and how often it met each status in each operation."""
+    config = schemathesis.Config.from_dict(
+        {
+            "continue-on-failure": True,
+            "cache": {"enabled": False},
+            "generation": {"max-examples": max_examples, "database": "none"},
+            "checks": {"positive_data_acceptance": {"expected-statuses": MET}},
+        }
+    )
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=config)
+    schema.hooks.hook("map_body")(with_program)
+    schema.hooks.hook("filter_case")(without_contradiction)
+    found, met, phases = [], Counter(), set()
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.PhaseFinished) and event.phase.is_enabled:
+            phases.add(event.phase.name.name)
+        if isinstance(event, events.NonFatalError):
+            found.append(f"{event.label}: {event.value!r}")
+        if isinstance(event, events.FatalError):
+            found.append(repr(event.exception))
+        if not isinstance(event, events.ScenarioFinished):
+            continue
+        for case_id, interaction in event.recorder.interactions.items():
+            case = event.recorder.cases[case_id].value
+            met[case.operation.label, interaction.response.status_code] += 1
+        for checks in event.recorder.checks.values():
+            for check in checks:
+                if check.status is not Status.SUCCESS:
+                    failure = check.failure_info
+                    found.append(f"{check.name}: {failure.failure.message}\n{failure.code_sample}")
+    return found, met, phases
+
+
+def check_run(app, max_examples):
+    found, met, phases = run(app, max_examples)
+    assert found == []
+    assert {"EXAMPLES", "COVERAGE", "FUZZING", "STATEFUL_TESTING"} <= phases
+    # It must have come past the door, or it has tested nothing.
+    for expected in (
+        ("POST /tasks", 201),
+        ("POST /tasks", 400),
+        ("GET /tasks", 200),
+        ("GET /tasks/{id}", 200),
+        ("POST /tasks/{id}/resume", 200),
+        ("POST /tasks/{id}/resume", 409),
+        ("DELETE /tasks/{id}", 204),
+        ("GET /health", 200),
+    ):
+        assert met[expected], (expected, met)
+
+
+def test_the_description_is_true(app):
+    check_run(app, max_examples=8)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_description_is_true_in_many_examples(app):
+    check_run(app, max_examples=200)
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        (("components", "schemas", "Task", "properties", "revision"), {"type": "string"}),
+        (("paths", "/tasks", "post", "responses"), {"200": {"description": "?"}}),
+        (("components", "schemas", "ExecuteBody", "additionalProperties"), True),
+    ],
+)
+def test_a_description_that_is_wrong_is_found(app, monkeypatch, path, wrong):
+    from sequential_core.http import openapi, operations
+
+    described = openapi.document()
+    part = described
+    for name in path[:-1]:
+        part = part[name]
+    part[path[-1]] = wrong
+    monkeypatch.setattr(operations, "_description", lambda: operations._json(described))
+    found, _, _ = run(app, max_examples=3)
+    assert found
