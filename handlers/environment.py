@@ -7,7 +7,9 @@ with SnapStart it happens once for each version.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -90,3 +92,9 @@ _settings = read(os.environ)
 telemetry = Telemetry(tracing=_settings.tracing)
 flow = SequentialFlow(_settings.storage, limits=_LIMITS, ttl=_settings.ttl, retain=_settings.retain, observer=telemetry)
 guest.current()
+
+# What SnapStart restores goes on with the same random numbers; botocore spreads its retries with them.
+with contextlib.suppress(ImportError):
+    from snapshot_restore_py import register_after_restore  # type: ignore[import-untyped]
+
+    register_after_restore(random.seed)

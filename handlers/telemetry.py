@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
-from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.logging import Logger, utils
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from sequential_core.model import Status, Task
@@ -15,8 +17,13 @@ Handler = Callable[[Any, Any], Any]
 
 _OUTCOMES = {Status.PAUSED: "Paused", Status.COMPLETED: "Completed", Status.ERROR: "Failed"}
 
-_SERVICE = "sequential"
 _NAMESPACE = "Sequential"
+
+#: Names the service in logs and metrics; the template gives it the name of the stack.
+SERVICE = "POWERTOOLS_SERVICE_NAME"
+
+# The parent of the core's loggers, which write what the operator is to know.
+_CORE = "sequential"
 
 
 class Telemetry:
@@ -30,9 +37,11 @@ class Telemetry:
     """
 
     def __init__(self, *, tracing: bool = False) -> None:
-        # Its name is the service's: what the core logs as "sequential.http" comes here too.
-        self.logger = Logger(service=_SERVICE)
-        self._metrics = Metrics(namespace=_NAMESPACE, service=_SERVICE)
+        self._service = os.environ.get(SERVICE) or "sequential"
+        self.logger = Logger(service=self._service)
+        logging.getLogger(_CORE)  # has to be there to be configured
+        utils.copy_config_to_registered_loggers(self.logger, include={_CORE})
+        self._metrics = Metrics(namespace=_NAMESPACE, service=self._service)
         self._tracing = tracing
         self._cold = True
 
@@ -77,9 +86,9 @@ class Telemetry:
             return with_facts
         from aws_lambda_powertools.tracing import Tracer
 
-        traced: Handler = Tracer(service=_SERVICE).capture_lambda_handler(capture_response=False, capture_error=False)(
-            with_facts
-        )
+        traced: Handler = Tracer(service=self._service).capture_lambda_handler(
+            capture_response=False, capture_error=False
+        )(with_facts)
         return traced
 
     def _count(self, name: str) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Task,
     )
     from sequential_core.storage import (
+        DynamoDBStorage,
         MemoryStorage,
         RevisionedStorage,
         SqliteStorage,
@@ -54,6 +55,7 @@ _MODULES = {
         "Task",
     ),
     "storage": (
+        "DynamoDBStorage",
         "MemoryStorage",
         "RevisionedStorage",
         "SqliteStorage",
@@ -65,6 +67,7 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "DynamoDBStorage",
     "ErrorDetail",
     "ErrorKind",
     "Limits",

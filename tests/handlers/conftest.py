@@ -29,10 +29,12 @@ def _forget():
     for name in [name for name in sys.modules if name.partition(".")[0] == "handlers"]:
         del sys.modules[name]
     # powertools keeps its logger, with the standard output of the test before.
-    logger = logging.getLogger("sequential")
-    logger.handlers.clear()
-    for mark in ("init", "powertools_handler"):
-        vars(logger).pop(mark, None)
+    for name in ("sequential", "sequential.http", "staging"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        for mark in ("init", "powertools_handler"):
+            vars(logger).pop(mark, None)
 
 
 @pytest.fixture
@@ -40,7 +42,12 @@ def start(monkeypatch):
     """Imports a handler's module as a fresh process would, with the given environment beside the usual one."""
 
     def start(name, **environment):
-        for variable in ("SEQUENTIAL_TTL_SECONDS", "SEQUENTIAL_RETAIN_SECONDS", "POWERTOOLS_TRACE_ENABLED"):
+        for variable in (
+            "SEQUENTIAL_TTL_SECONDS",
+            "SEQUENTIAL_RETAIN_SECONDS",
+            "POWERTOOLS_TRACE_ENABLED",
+            "POWERTOOLS_SERVICE_NAME",
+        ):
             monkeypatch.delenv(variable, raising=False)
         monkeypatch.setenv("SEQUENTIAL_STORAGE", "memory:")
         for variable, value in environment.items():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sequential_core.errors import SequentialError
+from sequential_core.errors import SequentialError, StorageError
 
 CODE = 'console.log("logged-secret"); const a = await fetch("https://secret.test/", {headers: {x: "header-secret"}}); a'
 
@@ -49,6 +49,20 @@ def test_no_code_body_state_or_log_of_the_program_is_logged(call, capsys, level)
     told = capsys.readouterr().out
     assert "secret" not in told
     assert state not in told
+
+
+@pytest.mark.parametrize("service", ["sequential", "staging"])
+def test_service_has_its_name_in_logs_and_metrics(call, start, monkeypatch, lines, service):
+    def broken(**_):
+        raise StorageError("refused")
+
+    monkeypatch.setattr(start("environment", POWERTOOLS_SERVICE_NAME=service).flow, "get_task", broken)
+    call("execute", {"code": "1"}, POWERTOOLS_SERVICE_NAME=service)
+    with pytest.raises(Exception):  # noqa: B017  # what is logged of it is the matter
+        call("task", {"action": "get", "id": "a"}, POWERTOOLS_SERVICE_NAME=service)
+    told = lines()
+    assert {line["service"] for line in told} == {service}
+    assert [line["level"] for line in logs(told)] == ["INFO", "ERROR"]  # each once
 
 
 def test_metrics_of_a_pause(call, lines):
