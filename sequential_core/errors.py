@@ -254,7 +254,8 @@ class StorageBusyError(RetryableError):
 class OutcomeUnknownError(RetryableError):
     """The storage took the change and then could not be asked whether it was made.
 
-    Repeating the call is safe: an answer counts once, and a task is made once for an id.
+    Repeating the call is safe if it says what it is for: a task's id; the request or the revision that an answer is
+    for; or an idempotency key.
     """
 
     def __init__(self, task_id: str) -> None:

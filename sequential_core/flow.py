@@ -226,7 +226,8 @@ class SequentialFlow:
             revision: the pause that the caller saw; None: whichever it is now.
             storage: in place of the flow's.
             idempotency_key: 1 to 255 visible ASCII characters. A call that repeats it, with the same answer, gives
-                the task as it now stands, also when it has ended: the outcome is kept for a day at least.
+                the task as it now stands, also when it has ended: the outcome is kept for a day at least. It is
+                remembered among the latest 32 answers of the task.
 
         Returns:
             The task: paused, completed or error.

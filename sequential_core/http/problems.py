@@ -124,7 +124,7 @@ _UNKNOWN_OUTCOME = Problem(
     "outcome-unknown",
     "Whether the request was carried out is not known",
     {"task_id": "taskId"},
-    detail="repeat the request: an answer counts once, and so does an Idempotency-Key",
+    detail="repeat the request; with an id, requestId, If-Match or Idempotency-Key it counts once",
 )
 
 #: Which problem an error is.

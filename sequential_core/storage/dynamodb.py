@@ -7,8 +7,9 @@ it is nothing, and expires.
 
 *One winner.* Every change is one conditional write of the task's item, and carries a random `writer`. So a
 call whose outcome is not known (no answer, or an error after a retry) reads the item and sees whether the write was
-its own. For the same reason a task is deleted by a write: what is left is a tombstone, an item with no
-revision that the table's TTL removes.
+its own. If it was not, it may still be under way: so it is fenced off, by another `writer` in the place of the one that
+its condition names. For the same reasons a task is deleted by a write: what is left is a tombstone, an item with
+no revision that the table's TTL removes.
 
 *Expiry.* `expires` has the exact instant in microseconds since 1970, and every call looks at it. `expires_at` has it in
 seconds, rounded up, for the TTL of the table, which deletes some time later, and for nothing. The code's item
@@ -37,7 +38,9 @@ from sequential_core.errors import (
     StorageError,
     StorageFormatError,
     StorageFullError,
+    TaskConflictError,
     TaskExistsError,
+    TaskNotFoundError,
 )
 from sequential_core.model import Status, Task
 from sequential_core.storage import aws, items
@@ -61,6 +64,7 @@ _ATTEMPTS = 5
 _ALIVE = "attribute_exists(revision) AND (attribute_not_exists(expires) OR expires > :now)"
 _FREE = "attribute_not_exists(revision) OR expires <= :now"
 _EXPECTED = f"revision = :revision AND created_at = :created_at AND {_ALIVE}"
+_OVER = " AND writer = :before"
 
 _T = TypeVar("_T")
 
@@ -125,35 +129,21 @@ class DynamoDBStorage(RevisionedStorage):
         return self._read(task_id, self._code)
 
     def delete(self, task_id: str, *, expected: Task | None = None) -> None:
-        writer, now = secrets.token_bytes(8), microseconds(self._clock())
-        condition, values = _ALIVE, {":now": items.number(now)}
         if expected is not None:
-            condition = _EXPECTED
-            values[":revision"] = items.number(expected.revision)
-            values[":created_at"] = items.number(microseconds(expected.created_at))
-        tombstone = {
-            **items.key(task_id, items.TASK),
-            "writer": {"B": writer},
-            items.TTL_ATTRIBUTE: items.number(items.seconds(now) + _TOMBSTONE_SECONDS),
-        }
-        old, in_the_way = self._write(
-            task_id,
-            writer,
-            lambda client: client.put_item(
-                TableName=self._table,
-                Item=tombstone,
-                ConditionExpression=condition,
-                ExpressionAttributeValues=values,
-                ReturnValues="ALL_OLD",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            ),
-        )
-        if in_the_way is not None:
-            raise self._lost(task_id, in_the_way, 0 if expected is None else expected.revision)
-        self._delete_objects(items.objects(old))
-        # A deletion is paid for by size: the code of a task that ended by itself is left to the TTL, which is free.
-        if "code" in old and (expected is None or "code_until" not in old):
-            self._delete_code(task_id, old)
+            self._end(expected)
+            return
+        for _ in range(_ATTEMPTS):
+            task = self._read(task_id, self._listed)
+            if task is None:
+                raise TaskNotFoundError(task_id)
+            try:
+                self._end(task)
+            except TaskConflictError:
+                continue
+            # The code of a task that ends by itself is left to the TTL, since a deletion is paid for by size.
+            self._delete_code(task_id, task.storage_note.code)
+            return
+        raise StorageBusyError("the task changes faster than it can be deleted")
 
     def list(self, *, status: Status | None = None, limit: int = 100, cursor: str | None = None) -> TaskPage:
         before = None if cursor is None else items.age(*decode_cursor(cursor))
@@ -183,7 +173,7 @@ class DynamoDBStorage(RevisionedStorage):
         item = self._item(task)
         if task.code is not None:
             item |= self._put_code(task, task.code)
-        _, in_the_way = self._write(
+        in_the_way = self._write(
             task.id,
             item["writer"]["B"],
             lambda client: client.put_item(
@@ -196,43 +186,72 @@ class DynamoDBStorage(RevisionedStorage):
         )
         if in_the_way is not None:
             if "code" in item:
-                self._delete_code(task.id, item)
+                if in_the_way.get("code") == item["code"]:
+                    return  # it was made, and has gone on since
+                self._delete_code(task.id, item["code"]["S"])
             raise TaskExistsError(task.id)
 
     def _replace(self, task: Task, expected_revision: int) -> None:
-        item, note = self._item(task), task.storage_note
-        if isinstance(note, Note):
+        item, note = self._item(task), _note(task)
+        if note is not None:
             item |= self._renewed_code(task, note)
-        expected = {
-            ":revision": items.number(expected_revision),
-            ":created_at": items.number(microseconds(task.created_at)),
-        }
-        in_the_way = self._update(task.id, item, _EXPECTED, expected)
+        in_the_way = self._update(task.id, item, *_as_expected(task, expected_revision), note)
         if in_the_way is not None:
             raise self._lost(task.id, in_the_way, expected_revision)
-        if isinstance(note, Note):
+        if note is not None:
             self._delete_objects(tuple(set(note.objects) - set(items.objects(item))))
 
     def _keep(self, task: Task) -> None:
         for _ in range(_ATTEMPTS):
-            item, note = self._item(task), task.storage_note
-            if isinstance(note, Note):
+            item, note = self._item(task), _note(task)
+            if note is not None:
                 item |= self._renewed_code(task, note)
-            if self._update(task.id, item, _ALIVE, {}) is None:
+            if self._update(task.id, item, _ALIVE, {}, note=None) is None:
                 return
             with contextlib.suppress(TaskExistsError):
                 self._create(task)
                 return
         raise StorageBusyError("the task is made and deleted all the time")
 
-    def _update(self, task_id: str, item: Item, condition: str, values: dict[str, Any]) -> Item | None:
+    def _end(self, task: Task) -> None:
+        """Leaves a tombstone in the place of a task that was loaded."""
+        writer, now, note = secrets.token_bytes(8), microseconds(self._clock()), _note(task)
+        condition, values = _as_expected(task, task.revision)
+        tombstone = {
+            **items.key(task.id, items.TASK),
+            "writer": {"B": writer},
+            items.TTL_ATTRIBUTE: items.number(items.seconds(now) + _TOMBSTONE_SECONDS),
+        }
+        in_the_way = self._write(
+            task.id,
+            writer,
+            lambda client: client.put_item(
+                TableName=self._table,
+                Item=tombstone,
+                ConditionExpression=condition,
+                ExpressionAttributeValues={**values, ":now": items.number(now)},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            ),
+            note,
+        )
+        if in_the_way is not None:
+            raise self._lost(task.id, in_the_way, task.revision)
+        if note is not None:
+            self._delete_objects(note.objects)
+            if note.code_until is None:
+                self._delete_code(task.id, note.code)
+
+    def _update(
+        self, task_id: str, item: Item, condition: str, values: dict[str, Any], note: Note | None
+    ) -> Item | None:
         """Puts the item in the place of the stored one, whose code it keeps; what is in the way, or None."""
         there = [name for name in items.CHANGING if name in item]
-        gone = [name for name in items.CHANGING if name not in item]
+        # Without a note nothing is known of the code.
+        gone = [name for name in items.CHANGING if name not in item and (note is not None or name != "code_until")]
         update = "SET " + ", ".join(f"#{name} = :new_{name}" for name in there)
         if gone:
             update += " REMOVE " + ", ".join(f"#{name}" for name in gone)
-        _, in_the_way = self._write(
+        return self._write(
             task_id,
             item["writer"]["B"],
             lambda client: client.update_item(
@@ -240,7 +259,7 @@ class DynamoDBStorage(RevisionedStorage):
                 Key=items.key(task_id, items.TASK),
                 UpdateExpression=update,
                 ConditionExpression=condition,
-                ExpressionAttributeNames={f"#{name}": name for name in items.CHANGING},
+                ExpressionAttributeNames={f"#{name}": name for name in (*there, *gone)},
                 ExpressionAttributeValues={
                     **{f":new_{name}": item[name] for name in there},
                     **values,
@@ -248,40 +267,73 @@ class DynamoDBStorage(RevisionedStorage):
                 },
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             ),
+            note,
         )
-        return in_the_way
 
-    def _write(self, task_id: str, writer: bytes, call: Callable[[Any], dict[str, Any]]) -> tuple[Item, Item | None]:
+    def _write(
+        self, task_id: str, writer: bytes, call: Callable[[Any], dict[str, Any]], note: Note | None = None
+    ) -> Item | None:
         """Makes a conditional write of a task's item, and finds out what became of it.
 
+        Args:
+            task_id: whose item.
+            writer: what the write leaves in it.
+            call: makes the write.
+            note: of the item that the write's condition names.
+
         Returns:
-            What was there before, if the call asked for it; and what is in the way (empty: nothing is there), or
-            None if the write was made.
+            What is in the way (empty: nothing is there), or None if the write was made.
 
         Raises:
-            StorageError, StorageBusyError: it was not made.
+            StorageError, StorageBusyError: it was not made, and will not be.
             OutcomeUnknownError: that cannot be found out.
         """
-        found: Item = {}
         try:
             with aws.errors():
                 try:
-                    return call(self._client).get("Attributes", {}), None
+                    call(self._client)
                 except ClientError as error:
-                    if aws.error_code(error) != "ConditionalCheckFailedException":
-                        raise
-                    response: Any = error.response
-                    found = response.get("Item", {})
+                    found = _in_the_way(error)
+                else:
+                    return None
         except StorageBusyError:
-            # An attempt may have been carried out, though no answer came.
+            # An attempt may have been carried out, though no answer came; or be on its way still.
+            fenced_off = False
             try:
                 found = self._get(task_id, items.TASK) or {}
-            except SequentialError as error:
+                if note is not None and items.is_of(found, note.writer):
+                    fenced_off, found = self._fence_off(task_id, note)
+            except (StorageError, StorageBusyError) as error:
                 raise OutcomeUnknownError(task_id) from error
-            if not items.is_of(found, writer):
+            if fenced_off:
                 raise
+            if note is None and not items.is_of(found, writer):
+                raise OutcomeUnknownError(task_id) from None
         # What is in the way of the last attempt may be the one before.
-        return {}, None if items.is_of(found, writer) else found
+        return None if items.is_of(found, writer) else found
+
+    def _fence_off(self, task_id: str, note: Note) -> tuple[bool, Item]:
+        """Lets a write that is still under way fail, by the writer that its condition names.
+
+        Returns:
+            Whether it is sure to fail; if not, what there is in the place of the item that it was to change.
+        """
+        with aws.errors():
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=items.key(task_id, items.TASK),
+                    UpdateExpression="SET writer = :fence",
+                    ConditionExpression="writer = :before",
+                    ExpressionAttributeValues={
+                        ":fence": {"B": secrets.token_bytes(8)},
+                        ":before": {"B": note.writer},
+                    },
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                return False, _in_the_way(error)
+        return True, {}
 
     def _lost(self, task_id: str, found: Item, expected_revision: int) -> SequentialError:
         """What a change raises that found another item in its place."""
@@ -313,18 +365,19 @@ class DynamoDBStorage(RevisionedStorage):
         sort_key, until = f"code#{secrets.token_hex(8)}", items.code_until(task)
         item: Item = {"code": {"S": code}}
         noted: Item = {"code": {"S": sort_key}}
-        if items.item_size(task.id, item) > self._item_bytes:
-            item = {"code_object": {"S": self._put_object(task, code.encode())}}
+        if items.item_size(task.id, item) > ITEM_BYTES:  # far above the limit that a flow has
+            raise StorageFullError("the code does not fit an item of the table")
         if until is not None:
             item[items.TTL_ATTRIBUTE] = noted["code_until"] = items.number(until)
         with aws.errors():
             self._client.put_item(TableName=self._table, Item={**items.key(task.id, sort_key), **item})
         return noted
 
-    def _delete_code(self, task_id: str, item: Item) -> None:
-        """Deletes the code of an item that is no more. What fails is left to the TTL: nobody finds that code."""
-        with contextlib.suppress(SequentialError), aws.errors():
-            self._client.delete_item(TableName=self._table, Key=items.key(task_id, item["code"]["S"]))
+    def _delete_code(self, task_id: str, sort_key: str | None) -> None:
+        """Deletes the code of a task that is no more. What fails is left to the TTL: nobody finds that code."""
+        if sort_key is not None:
+            with contextlib.suppress(StorageError, StorageBusyError), aws.errors():
+                self._client.delete_item(TableName=self._table, Key=items.key(task_id, sort_key))
 
     def _renewed_code(self, task: Task, note: Note) -> Item:
         """Lets the code outlive the task; what the task's item has of it."""
@@ -333,6 +386,7 @@ class DynamoDBStorage(RevisionedStorage):
         until = items.code_until(task)
         if note.code_until is not None and (until is None or until - items.CODE_MARGIN_SECONDS > note.code_until):
             change = "REMOVE expires_at" if until is None else "SET expires_at = :until"
+            condition = "attribute_exists(pk)" if until is None else "expires_at < :until"
             values = {} if until is None else {"ExpressionAttributeValues": {":until": items.number(until)}}
             with aws.errors():
                 try:
@@ -340,11 +394,11 @@ class DynamoDBStorage(RevisionedStorage):
                         TableName=self._table,
                         Key=items.key(task.id, note.code),
                         UpdateExpression=change,
-                        ConditionExpression="attribute_exists(pk)",
+                        ConditionExpression=condition,
                         **values,
                     )
                 except ClientError as error:
-                    # It went with its task, as the save is about to find out.
+                    # Another call has renewed it for longer; or it went with its task, as the save will find out.
                     if aws.error_code(error) != "ConditionalCheckFailedException":
                         raise
         else:
@@ -377,6 +431,9 @@ class DynamoDBStorage(RevisionedStorage):
                 raise StorageFormatError("it holds an item that this version cannot read") from error
         raise StorageBusyError("the task changes faster than it can be read")
 
+    def _listed(self, item: Item) -> Task:
+        return from_document(self._part(item, "document"), None, Note.of(item))
+
     def _task(self, item: Item) -> Task:
         state = self._part(item, "state") if "state" in item or "state_object" in item else None
         return from_document(self._part(item, "document"), state, Note.of(item))
@@ -387,7 +444,7 @@ class DynamoDBStorage(RevisionedStorage):
         found = self._get(item["pk"]["S"], item["code"]["S"])
         if found is None:
             raise _MissingError
-        return self._part(found, "code").decode()
+        return str(found["code"]["S"])
 
     def _part(self, item: Item, name: str) -> bytes:
         """The content of an attribute, or of the object that stands for it."""
@@ -453,6 +510,37 @@ class DynamoDBStorage(RevisionedStorage):
             if self._is_alive(item) and items.content(item["age"]) == position:
                 with contextlib.suppress(_MissingError):
                     yield from_document(self._part(item, "document"), None)
+
+
+def _in_the_way(error: ClientError) -> Item:
+    """The item on which a condition failed; empty if there is none.
+
+    Raises:
+        ClientError: it is another error.
+    """
+    if aws.error_code(error) != "ConditionalCheckFailedException":
+        raise error
+    response: Any = error.response
+    found: Item = response.get("Item", {})
+    return found
+
+
+def _as_expected(task: Task, revision: int) -> tuple[str, dict[str, Any]]:
+    """The condition that the stored task is the one that was loaded, and its values."""
+    condition = _EXPECTED
+    values: dict[str, Any] = {
+        ":revision": items.number(revision),
+        ":created_at": items.number(microseconds(task.created_at)),
+    }
+    if (note := _note(task)) is not None:
+        # So that a write that is given up can be fenced off.
+        condition += _OVER
+        values[":before"] = {"B": note.writer}
+    return condition, values
+
+
+def _note(task: Task) -> Note | None:
+    return task.storage_note if isinstance(task.storage_note, Note) else None
 
 
 class _MissingError(Exception):

@@ -61,11 +61,13 @@ class Note:
         code: the sort key of the code's item; None if the task has none.
         code_until: when that expires, in seconds; None if it does not.
         objects: keys of the objects that the item points to.
+        writer: of the item.
     """
 
     code: str | None
     code_until: int | None
     objects: tuple[str, ...]
+    writer: bytes
 
     @classmethod
     def of(cls, item: Item) -> Note:
@@ -74,6 +76,7 @@ class Note:
             code=None if code is None else code["S"],
             code_until=None if until is None else integer(until),
             objects=objects(item),
+            writer=content(item["writer"]),
         )
 
 

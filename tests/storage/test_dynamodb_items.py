@@ -164,7 +164,7 @@ def test_deletion_by_the_user_leaves_no_code(storage, table):
 
 def test_code_that_does_not_expire_goes_with_its_task(storage, table):
     storage.save(a_task(expires_at=None), expected_revision=0)
-    storage.delete("task-1", expected=a_task())
+    storage.delete("task-1", expected=storage.load("task-1"))
     assert [item["sk"] for item in found(table)] == ["task"]
 
 
@@ -248,10 +248,10 @@ def test_list_reads_no_state_from_the_bucket(storage, calls):
     assert "GetObject" not in calls
 
 
-def test_large_code_is_in_the_bucket(storage, table):
-    storage.save(a_task(code="é" * 300_000), expected_revision=0)
-    assert "code_object" in found(table)[1]
-    assert storage.load_code("task-1") == "é" * 300_000
+def test_code_that_does_not_fit_an_item_is_refused(storage, table):
+    with pytest.raises(StorageFullError):
+        storage.save(a_task(code="é" * 300_000), expected_revision=0)
+    assert found(table) == []
 
 
 def test_replaced_state_leaves_no_object(storage, bucket):
