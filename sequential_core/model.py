@@ -109,13 +109,26 @@ class LogEntry:
         return cls(data["level"], data["message"])
 
 
+class RequestKind(StrEnum):
+    """What a program waits for."""
+
+    FETCH = "fetch"
+    TIMER = "timer"
+
+
+#: What `body_encoding` says of a body that is bytes.
+BASE64 = "base64"
+
+
 @dataclass(frozen=True, slots=True)
 class PendingRequest:
     """A call of `fetch` that waits for its answer.
 
     Attributes:
         id: counts the calls of the task, from 1.
-        url, method, headers, body: what to send; header names are in lower case, body is text or None.
+        url, method, headers, body: what to send; header names are in lower case, body is text, base64 or None.
+        body_encoding: "base64" if the body is bytes in base64, None if it is text.
+        redirect: what to do with a redirect: "follow", "error" or "manual" (give it as the response).
         line, column: where the code called it; None if unknown. Not part of the JSON form.
     """
 
@@ -124,21 +137,70 @@ class PendingRequest:
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
+    body_encoding: str | None = None
+    redirect: str = "follow"
     line: int | None = None
     column: int | None = None
+
+    @property
+    def kind(self) -> RequestKind:
+        return RequestKind.FETCH
+
+    @property
+    def content(self) -> bytes | None:
+        """The body as the bytes to send; None if there is none."""
+        if self.body is None:
+            return None
+        return base64.b64decode(self.body) if self.body_encoding == BASE64 else self.body.encode()
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "id": self.id,
+            "kind": self.kind.value,
             "url": self.url,
             "method": self.method,
             "headers": dict(self.headers),
             "body": self.body,
+            "bodyEncoding": self.body_encoding,
+            "redirect": self.redirect,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PendingRequest:
-        return cls(**data)
+        return cls(
+            id=data["id"],
+            url=data["url"],
+            method=data["method"],
+            headers=data["headers"],
+            body=data["body"],
+            # Tasks that were stored by version 0.1 have neither.
+            body_encoding=data.get("bodyEncoding"),
+            redirect=data.get("redirect", "follow"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTimer:
+    """A timer that waits: `setTimeout`, `setInterval`, `sleep` or `AbortSignal.timeout`.
+
+    Attributes:
+        id: what `setTimeout` returned.
+        due_at: when its callback is to be called: at the first hop from then on.
+    """
+
+    id: int
+    due_at: datetime
+
+    @property
+    def kind(self) -> RequestKind:
+        return RequestKind.TIMER
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"id": self.id, "kind": self.kind.value, "dueAt": _to_rfc3339(self.due_at)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PendingTimer:
+        return cls(data["id"], _from_rfc3339(data["dueAt"]))
 
 
 # --- Answers to a pending request --------------------------------------------------------------
@@ -153,12 +215,19 @@ class ValueAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ResponseAnswer:
-    """A response, delivered as a standard `Response`. `body` is text or None."""
+    """A response, delivered as a standard `Response`.
+
+    Attributes:
+        headers: a value may be a list, as that of Set-Cookie has to be if there are several.
+        body: text, bytes in base64, or None.
+        body_encoding: "base64" if the body is that, None if it is text.
+    """
 
     status: int = 200
     status_text: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | list[str]] = field(default_factory=dict)
     body: str | None = None
+    body_encoding: str | None = None
     url: str = ""
     redirected: bool = False
 
@@ -168,6 +237,11 @@ class ErrorAnswer:
     """A failed fetch: the promise rejects with a `TypeError` of this message."""
 
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Time has passed, and no more: the timers that are due run."""
 
 
 Answer = ValueAnswer | ResponseAnswer | ErrorAnswer
@@ -207,6 +281,8 @@ class PausedState:
         requests: how many requests it has made so far.
         pending: ids of the pending requests, oldest first.
         state_bytes: size of the state.
+        timers: how many timers wait.
+        wake_at: when the first of them is due; None if there is none.
     """
 
     line: int | None
@@ -215,6 +291,8 @@ class PausedState:
     requests: int
     pending: tuple[int, ...]
     state_bytes: int
+    timers: int = 0
+    wake_at: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -224,6 +302,8 @@ class PausedState:
             "requests": self.requests,
             "pending": list(self.pending),
             "stateBytes": self.state_bytes,
+            "timers": self.timers,
+            "wakeAt": None if self.wake_at is None else _to_rfc3339(self.wake_at),
         }
 
     @classmethod
@@ -235,6 +315,8 @@ class PausedState:
             requests=data["requests"],
             pending=tuple(data["pending"]),
             state_bytes=data["stateBytes"],
+            timers=data.get("timers", 0),  # not in tasks that were stored by version 0.1
+            wake_at=None if data.get("wakeAt") is None else _from_rfc3339(data["wakeAt"]),
         )
 
 
@@ -251,6 +333,7 @@ class Task(Mapping[str, Any]):
         result: the value of the final expression, once completed.
         error_detail: what went wrong, if the status is error; `error` is its short form.
         fetch_requests: the pending requests, oldest first; `fetch_request` is the oldest.
+        timers: the timers that are due first, at most 16; `paused_state` says how many there are.
         vm_state: the paused program, opaque; None once it has ended.
         paused_state: where it stands, only while paused.
         logs: what the code wrote to `console` in the last hop.
@@ -271,6 +354,7 @@ class Task(Mapping[str, Any]):
     result: Any = None
     error_detail: ErrorDetail | None = None
     fetch_requests: tuple[PendingRequest, ...] = ()
+    timers: tuple[PendingTimer, ...] = ()
     vm_state: bytes | None = field(default=None, repr=False)
     paused_state: PausedState | None = None
     logs: tuple[LogEntry, ...] = ()
@@ -292,7 +376,7 @@ class Task(Mapping[str, Any]):
 
     @property
     def fetch_request(self) -> PendingRequest | None:
-        """The oldest pending request; None if the task is not paused."""
+        """The oldest pending request; None if the task has none: it has ended, or waits for timers only."""
         return self.fetch_requests[0] if self.fetch_requests else None
 
     def expired(self, now: datetime) -> bool:
@@ -321,6 +405,7 @@ class Task(Mapping[str, Any]):
             "errorDetail": None if self.error_detail is None else self.error_detail.to_dict(),
             "fetchRequest": self.fetch_requests[0].to_dict() if self.fetch_requests else None,
             "fetchRequests": [request.to_dict() for request in self.fetch_requests],
+            "timers": [timer.to_dict() for timer in self.timers],
             **({"vmState": self._encoded_state()} if include_vm_state else {}),
             "pausedState": None if self.paused_state is None else self.paused_state.to_dict(),
             "logs": [entry.to_dict() for entry in self.logs],
@@ -354,6 +439,7 @@ class Task(Mapping[str, Any]):
                 result=data["result"],
                 error_detail=None if error is None else ErrorDetail.from_dict(error),
                 fetch_requests=tuple(PendingRequest.from_dict(each) for each in data["fetchRequests"]),
+                timers=tuple(PendingTimer.from_dict(each) for each in data.get("timers", ())),
                 vm_state=None if state is None else base64.b64decode(state, validate=True),
                 paused_state=None if paused is None else PausedState.from_dict(paused),
                 logs=tuple(LogEntry.from_dict(entry) for entry in data["logs"]),

@@ -8,15 +8,17 @@ the guest; each is verified, and a bake that cannot verify one fails.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import wasmtime
 
 from sequential_core.vm import heap, runtime, wasm
 from sequential_core.vm.guest import SECTION, Manifest
-from sequential_core.vm.machine import PRELUDE_NAME, Instance
+from sequential_core.vm.machine import PRELUDE_NAME, SCRATCH_BYTES, GuestError, Instance
 
-PRELUDE = Path(__file__).parent / "prelude.js"
+# The functions of the prelude that the host calls.
+_FUNCTIONS = ("begin", "describe", "forget", "isPending", "rejected", "report", "result", "settle", "turn")
+
+# Flags of qjs_compile: the prelude needs neither its source nor its line tables.
+_STRIP_SOURCE, _STRIP_DEBUG = 1 << 4, 1 << 5
 
 # The linker of the engine's build put the C stack first: 1 MiB, growing down.
 STACK_END = 1 << 20
@@ -36,17 +38,24 @@ EXPORTS = (
     "qjs_execute_pending_job",
     "qjs_free_cstring",
     "qjs_free_value",
+    "qjs_get_array_buffer",
     "qjs_get_bool",
     "qjs_get_exception",
+    "qjs_get_false",
     "qjs_get_prop_string",
     "qjs_get_string_len",
+    "qjs_get_true",
+    "qjs_is_array_buffer",
     "qjs_is_exception",
     "qjs_is_promise",
+    "qjs_is_string",
+    "qjs_new_array_buffer",
     "qjs_new_string",
     "qjs_promise_result",
     "qjs_promise_state",
     "qjs_run_gc",
     "qjs_set_memory_limit",
+    "qjs_throw",
     "wasm_free",
     "wasm_malloc",
 )
@@ -59,11 +68,12 @@ class BakeError(Exception):
     """The engine is not what this module expects."""
 
 
-def bake(engine_module: bytes, packages: dict[str, str]) -> bytes:
+def bake(engine_module: bytes, prelude: bytes, packages: dict[str, str]) -> bytes:
     """Returns the guest.
 
     Args:
         engine_module: `quickjs.wasm` of the npm package quickjs-wasi.
+        prelude: the script of `bundle`.
         packages: the npm packages that go into the guest, and their versions.
 
     Raises:
@@ -75,9 +85,10 @@ def bake(engine_module: bytes, packages: dict[str, str]) -> bytes:
     instance.call("qjs_set_max_stack_size", ENGINE_STACK_BYTES)
     instance.call("qjs_set_memory_limit", DEFAULT_ENGINE_MEMORY_BYTES)
 
-    functions = _run_prelude(instance)
+    functions = _run_prelude(instance, prelude)
+    instance.call("qjs_set_promise_rejection_handler", 1)
     undefined = instance.call("qjs_get_undefined")
-    scratch = instance.put(bytes(7))
+    scratch = instance.put(bytes(SCRATCH_BYTES - 1))
     random_state = _find_random_state(instance)
     instance.run_jobs()
     instance.call("qjs_run_gc")
@@ -155,21 +166,21 @@ def _fixed_host() -> wasmtime.Linker:
     return linker
 
 
-def _run_prelude(instance: Instance) -> dict[str, int]:
+def _run_prelude(instance: Instance, prelude: bytes) -> dict[str, int]:
     """Evaluates the prelude; returns handles of the functions that the host calls."""
-    setup = _eval(instance, PRELUDE.read_bytes())
-    name = instance.put(b"log")
-    log = instance.checked(instance.call("qjs_new_host_function", name, 3, 2))
-    arguments = instance.put(log.to_bytes(4, "little"))
+    setup = _eval_stripped(instance, prelude)
+    name = instance.put(b"host")
+    host = instance.checked(instance.call("qjs_new_host_function", name, 4, 7))
+    arguments = instance.put(host.to_bytes(4, "little"))
     exported = instance.checked(instance.call("qjs_call", setup, instance.call("qjs_get_undefined"), 1, arguments))
     functions = {}
-    for key in ("describe", "requests", "result", "settle"):
+    for key in _FUNCTIONS:
         at = instance.put(key.encode())
         functions[key] = instance.checked(instance.call("qjs_get_prop_string", exported, at))
         instance.call("wasm_free", at)
     for at in (name, arguments):
         instance.call("wasm_free", at)
-    for handle in (setup, log, exported):
+    for handle in (setup, host, exported):
         instance.call("qjs_free_value", handle)
     return functions
 
@@ -179,6 +190,18 @@ def _eval(instance: Instance, code: bytes) -> int:
     handle = instance.call("qjs_eval", at, len(code), name, 0)
     instance.call("wasm_free", at)
     instance.call("wasm_free", name)
+    return instance.checked(handle)
+
+
+def _eval_stripped(instance: Instance, code: bytes) -> int:
+    """Evaluates code by way of its bytecode, which can leave out its source and its lines: half of the image."""
+    at, name, length_at = instance.put(code), instance.put(PRELUDE_NAME.encode()), instance.put(bytes(3))
+    compiled = instance.call("qjs_compile", at, len(code), name, 0, _STRIP_SOURCE | _STRIP_DEBUG, length_at)
+    if compiled == 0:
+        raise GuestError(instance.call("qjs_get_exception"))
+    handle = instance.call("qjs_eval_bytecode", compiled, instance.word(length_at))
+    for each in (at, name, length_at, compiled):
+        instance.call("wasm_free", each)
     return instance.checked(handle)
 
 

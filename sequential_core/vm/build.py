@@ -22,7 +22,8 @@ from pathlib import Path
 import wasmtime
 
 from sequential_core.vm import cache, runtime
-from sequential_core.vm.bake import bake
+from sequential_core.vm.bake import BakeError, bake
+from sequential_core.vm.bundle import BundleError, bundle
 from sequential_core.vm.guest import CURRENT, DIRECTORY
 
 ROOT = Path(__file__).parents[2]
@@ -119,13 +120,12 @@ def _bake_packages(folder: Path) -> bytes:
     if done.returncode != 0:
         raise BuildError(f"npm could not fetch the packages:\n{done.stderr.strip()}")
     modules = folder / "node_modules"
-    locked = json.loads((ROOT / "package-lock.json").read_text())["packages"]
-    packages = {
-        name.removeprefix("node_modules/"): entry["version"]
-        for name, entry in locked.items()
-        if name.startswith("node_modules/")
-    }
-    return bake((modules / _ENGINE_PACKAGE / _ENGINE_FILE).read_bytes(), packages)
+    wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    engine = (modules / _ENGINE_PACKAGE / _ENGINE_FILE).read_bytes()
+    try:
+        return bake(engine, bundle(folder), wanted)
+    except (BakeError, BundleError) as error:
+        raise BuildError(str(error)) from error
 
 
 def main() -> None:

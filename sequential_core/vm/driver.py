@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import wasmtime
@@ -31,6 +32,7 @@ from sequential_core.model import (
     ErrorKind,
     LogEntry,
     PendingRequest,
+    PendingTimer,
     ResponseAnswer,
     ValueAnswer,
 )
@@ -56,6 +58,31 @@ _COLLECT_ABOVE_PAGES = 64
 _POSITION = re.compile(re.escape(FILE_NAME) + r":([1-9]\d{0,8}):(\d{1,9})")
 _DEFAULT_LIMITS = Limits()
 
+# The prelude has rejections to report.
+_REPORT = b"!"
+
+# What the timers may take beside the pending requests.
+_TIMERS_BYTES = 1024
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """The timers of a paused program.
+
+    Attributes:
+        count: how many there are.
+        keeping: how many of them keep the program from ending: all but those of `AbortSignal.timeout`.
+        wake_at: when the first is due.
+        soonest: the first ones, at most 16, in the order in which they are due.
+    """
+
+    count: int
+    keeping: int
+    wake_at: datetime
+    soonest: tuple[PendingTimer, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Completed:
@@ -72,11 +99,13 @@ class Suspended:
     Attributes:
         state: the program as bytes.
         requests: every pending request, oldest first.
+        timers: what it waits for besides; None if it has no timer.
         logs: what the code wrote to `console` in this hop.
     """
 
     state: bytes
     requests: tuple[PendingRequest, ...]
+    timers: Timers | None
     logs: tuple[LogEntry, ...]
 
 
@@ -113,7 +142,8 @@ def resume(state: bytes, answers: Mapping[int, Answer], limits: Limits = _DEFAUL
 
     Args:
         state: the bytes of a `Suspended`.
-        answers: by the id of a pending request; one or more, delivered in this order.
+        answers: by the id of a pending request, delivered in this order, after the timers that are due. One that such a
+            timer has aborted is passed over. None at all: only the timers.
         limits: bounds of this hop.
 
     Raises:
@@ -166,8 +196,7 @@ class Program:
         try:
             with runtime.cpu_time(machine, self._limits.cpu_seconds), _failures(self):
                 step()
-                machine.run_jobs()
-                return self._outcome()
+                return self._outcome(self._run())
         except _Stop as stop:
             return Failed(stop.error, tuple(machine.logs))
 
@@ -175,6 +204,7 @@ class Program:
         """Starts the code. To be called in `hop`."""
         machine = self._machine
         machine.prepare()
+        machine.call("qjs_free_value", machine.apply("begin"))
         try:
             self._main = machine.evaluate(code)
         except GuestError as error:
@@ -195,10 +225,32 @@ class Program:
         machine.prepare()
         for request_id, answer in answers.items():
             argument = machine.new_string(encode_answer(request_id, answer))
-            settled = machine.apply("settle", argument)
+            if not machine.truth(machine.apply("settle", argument)):
+                if not machine.truth(machine.apply("isPending", argument)):
+                    raise KeyError(request_id)
+                self._run()  # the timers that are due come first, and one may abort the request
+                machine.call("qjs_free_value", machine.apply("settle", argument))
             machine.call("qjs_free_value", argument)
-            if not machine.truth(settled):
-                raise KeyError(request_id)
+
+    def _run(self) -> bytes:
+        """Runs jobs and timers until nothing is due; returns what the program waits for then, see `turn` in the prelude."""
+        machine, limit = self._machine, self._limits.request_bytes + _TIMERS_BYTES
+        while True:
+            machine.run_jobs()
+            text = machine.apply_text("turn", limit=limit + 1)
+            if text == _REPORT:
+                self._report()
+            elif text:
+                return text
+
+    def _report(self) -> None:
+        """Lets the prelude report what was rejected and nobody handles, but for what will be the outcome."""
+        machine, outcome = self._machine, [self._main]
+        if machine.call("qjs_promise_state", self._main) == _FULFILLED:
+            outcome.append(machine.property(machine.call("qjs_promise_result", self._main), "value"))
+        for promise in outcome:
+            machine.call("qjs_free_value", machine.apply("forget", promise))
+        machine.call("qjs_free_value", machine.apply("report"))
 
     def _restore(self, paused: codec.State) -> None:
         machine = self._machine
@@ -218,19 +270,12 @@ class Program:
             raise StateCorruptedError("it does not fit its guest") from None
         self._main = paused.main
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self, text: bytes) -> Outcome:
         machine, limits = self._machine, self._limits
-        text = machine.apply_text("requests", limit=limits.request_bytes + 1)
-        if len(text) > limits.request_bytes:
-            message = f"the pending requests have more than {limits.request_bytes} bytes of JSON"
-            raise _Stop(_limit_error(ErrorKind.REQUEST_LIMIT, message))
-        requests = _requests(text)
+        requests, timers = _waits(text, limits)
         logs = tuple(machine.logs)
-        if len(requests) > limits.pending_requests:
-            message = f"{len(requests)} requests are pending; the limit is {limits.pending_requests}"
-            raise _Stop(_limit_error(ErrorKind.PENDING_REQUESTS_LIMIT, message))
-        if requests:
-            return Suspended(self._snapshot(), requests, logs)
+        if requests or (timers is not None and (timers.keeping or self._is_open())):
+            return Suspended(self._snapshot(), requests, timers, logs)
         status = machine.call("qjs_promise_state", self._main)
         if status == _PENDING:
             raise _Stop(_deadlock())
@@ -238,6 +283,15 @@ class Program:
         if status != _FULFILLED:
             raise GuestError(value)
         return self._completed(value)
+
+    def _is_open(self) -> bool:
+        """Whether the main promise, or the promise that it gave, is still to be settled."""
+        machine = self._machine
+        status = machine.call("qjs_promise_state", self._main)
+        if status != _FULFILLED:
+            return status == _PENDING
+        value = machine.property(machine.call("qjs_promise_result", self._main), "value")
+        return bool(machine.call("qjs_is_promise", value)) and machine.call("qjs_promise_state", value) == _PENDING
 
     def _completed(self, value: int) -> Completed:
         machine, limits = self._machine, self._limits
@@ -251,7 +305,7 @@ class Program:
             if status != _FULFILLED:
                 raise GuestError(value)
         try:
-            text = machine.apply_text("result", value, limits.result_bytes + 1)
+            text = machine.apply_text("result", value, limit=limits.result_bytes + 1)
         except GuestError as error:
             detail = self._describe(error.handle)
             if detail.kind is ErrorKind.EXCEPTION:
@@ -367,8 +421,24 @@ def _deadlock() -> ErrorDetail:
     )
 
 
-def _requests(text: bytes) -> tuple[PendingRequest, ...]:
-    return tuple(PendingRequest(**each) for each in json.loads(text))
+def _waits(text: bytes, limits: Limits) -> tuple[tuple[PendingRequest, ...], Timers | None]:
+    """The pending requests and the timers of a turn."""
+    if len(text) > limits.request_bytes + _TIMERS_BYTES:
+        message = f"the pending requests have more than {limits.request_bytes} bytes of JSON"
+        raise _Stop(_limit_error(ErrorKind.REQUEST_LIMIT, message))
+    requests, timers = json.loads(text)
+    if len(requests) > limits.pending_requests:
+        message = f"{len(requests)} requests are pending; the limit is {limits.pending_requests}"
+        raise _Stop(_limit_error(ErrorKind.PENDING_REQUESTS_LIMIT, message))
+    pending = tuple(PendingRequest(**each) for each in requests)
+    if timers is None:
+        return pending, None
+    soonest = tuple(PendingTimer(number, _instant(due)) for number, due in timers["soonest"])
+    return pending, Timers(timers["count"], timers["keeping"], _instant(timers["wakeAt"]), soonest)
+
+
+def _instant(milliseconds: float) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def encode_answer(request_id: int, answer: Answer) -> bytes:
@@ -388,6 +458,7 @@ def encode_answer(request_id: int, answer: Answer) -> bytes:
                 "statusText": answer.status_text,
                 "headers": dict(answer.headers),
                 "body": answer.body,
+                "bodyEncoding": answer.body_encoding,
                 "url": answer.url,
                 "redirected": answer.redirected,
             }

@@ -16,7 +16,7 @@ import wasmtime
 
 from sequential_core.limits import MIB, Limits
 from sequential_core.model import LogEntry
-from sequential_core.vm import native, runtime
+from sequential_core.vm import host, native, runtime
 
 if TYPE_CHECKING:
     from sequential_core.vm.guest import Guest
@@ -40,6 +40,9 @@ PRELUDE_NAME = "native"
 
 # The engine gives up before the store does, so that the code sees an `out of memory` it can catch.
 _ENGINE_MARGIN_BYTES = 2 * MIB
+
+# Room for the arguments of a call of the prelude, and for what the engine tells by a pointer.
+SCRATCH_BYTES = 16
 
 # The state of `Math.random`: set anew at every hop, and so never part of a state.
 RANDOM_STATE_BYTES = 8
@@ -96,6 +99,13 @@ class Instance:
 
     def word(self, at: int) -> int:
         return int.from_bytes(self.read(at, at + 4), "little")
+
+    def new_buffer(self, data: bytes) -> int:
+        """A handle of a new ArrayBuffer with these bytes."""
+        at = self.put(data)
+        handle = self.call("qjs_new_array_buffer", at, len(data))
+        self.call("wasm_free", at)
+        return self.checked(handle)
 
     def put(self, data: bytes) -> int:
         """Copies bytes and a NUL into the guest; the caller frees them with `wasm_free`."""
@@ -170,24 +180,20 @@ class Machine(Instance):
             self.call("wasm_free", at)
         return self.checked(self.put(value.to_bytes(8, "little", signed=True)))
 
-    def apply(self, function: str, argument: int | None = None) -> int:
-        """Calls a function of the prelude, by its name there; returns a handle."""
+    def apply(self, function: str, *arguments: int) -> int:
+        """Calls a function of the prelude, by its name there, with up to three handles; returns a handle."""
         manifest = self._manifest
-        if argument is not None:
-            self.write(manifest.scratch, argument.to_bytes(4, "little"))
-        handle = self.call(
-            "qjs_call",
-            manifest.functions[function],
-            manifest.undefined,
-            int(argument is not None),
-            manifest.scratch,
-        )
-        self.write(manifest.scratch, bytes(4))
+        if arguments:
+            self.write(manifest.scratch, b"".join(argument.to_bytes(4, "little") for argument in arguments))
+        function_handle = manifest.functions[function]
+        handle = self.call("qjs_call", function_handle, manifest.undefined, len(arguments), manifest.scratch)
+        if arguments:
+            self.write(manifest.scratch, bytes(4 * len(arguments)))
         return self.checked(handle)
 
-    def apply_text(self, function: str, argument: int | None = None, limit: int | None = None) -> bytes:
+    def apply_text(self, function: str, *arguments: int, limit: int | None = None) -> bytes:
         """Calls a function of the prelude that gives a string; returns that in UTF-8."""
-        handle = self.apply(function, argument)
+        handle = self.apply(function, *arguments)
         text = self.string(handle, self._manifest.scratch, limit)
         self.call("qjs_free_value", handle)
         return text
@@ -208,10 +214,42 @@ class Machine(Instance):
         """A new handle of `undefined`."""
         return self.call("qjs_dup_value", self._manifest.undefined)
 
-    def host_call(self, _name: int, _name_length: int, count: int, arguments: int) -> None:
-        """The one host function that the prelude has: `hostLog(level, text)`."""
-        if count == 2 and self._log_room >= 0:
-            self._log(self.word(arguments), self.word(arguments + 4))
+    def host_call(self, count: int, arguments: int) -> int:
+        """Answers a call of the host by the prelude, see `host`; returns a handle, or 0 if it threw."""
+        handles = [self.word(arguments + 4 * index) for index in range(count)]
+        operation = self._text(handles[0])
+        if operation == "log":
+            self._log(handles[1], handles[2])
+            return self.undefined()
+        try:
+            value = host.perform(operation, [self._argument(handle) for handle in handles[1:]])
+        except host.Refusal as refusal:
+            self.call("qjs_throw", self.new_string(f"{refusal.name}\n{refusal.message}".encode()))
+            return 0
+        if value is None:
+            return self.undefined()
+        return self.new_string(value.encode()) if isinstance(value, str) else self.new_buffer(value)
+
+    def rejected(self, promise: int, reason: int, handled: int) -> None:
+        """Tells the prelude of a promise that was rejected and has no handler, or has one now."""
+        flag = self.call("qjs_get_true" if handled else "qjs_get_false")
+        self.call("qjs_free_value", self.apply("rejected", promise, reason, flag))
+        for handle in (promise, reason, flag):
+            self.call("qjs_free_value", handle)
+
+    def _argument(self, handle: int) -> host.Value:
+        if self.call("qjs_is_string", handle):
+            return self._text(handle)
+        if not self.call("qjs_is_array_buffer", handle):
+            return None
+        scratch = self._manifest.scratch + 8
+        at = self.call("qjs_get_array_buffer", handle, scratch)
+        data = self.read(at, at + self.word(scratch))
+        self.write(scratch, bytes(4))
+        return data
+
+    def _text(self, handle: int) -> str:
+        return self.string(handle, self._manifest.scratch).decode(errors="surrogatepass")
 
     def _log(self, level_handle: int, text_handle: int) -> None:
         scratch = self._manifest.scratch

@@ -84,6 +84,7 @@ _WITHOUT_RESULT = frozenset(
         "qjs_run_gc",
         "qjs_set_max_stack_size",
         "qjs_set_memory_limit",
+        "qjs_set_promise_rejection_handler",
         "wasm_free",
     }
 )

@@ -127,19 +127,30 @@ def linker() -> wasmtime.Linker:
     define("host_call", 5, _host_call)
     define("host_get_timezone_offset", 2, lambda _high, _low: 0)  # the time zone is UTC
     define("host_interrupt", 0, lambda: 0)
-    define("host_promise_rejection", 3, lambda *_: None, result=False)
+    define("host_promise_rejection", 3, _rejected, result=False)
     define("host_module_normalize", 2, lambda *_: 0)  # there are no modules to import
     define("host_module_load", 2, lambda *_: 0)
     return link
 
 
-def _host_call(name: int, name_length: int, _this: int, count: int, arguments: int) -> int:
+def _host_call(_name: int, _name_length: int, _this: int, count: int, arguments: int) -> int:
+    return _guarded(lambda machine: machine.host_call(count, arguments))
+
+
+def _rejected(promise: int, reason: int, handled: int) -> None:
+    def tell(machine: Machine) -> int:
+        machine.rejected(promise, reason, handled)
+        return 0
+
+    _guarded(tell)
+
+
+def _guarded(step: Callable[[Machine], int]) -> int:
     machine = _running.machine
     assert machine is not None, "a guest runs only inside cpu_time()"
     # wasmtime-py would give an exception to whichever thread looks first, so none leaves this function.
     try:
-        machine.host_call(name, name_length, count, arguments)
-        return machine.undefined()
+        return step(machine)
     except Exception as error:  # noqa: BLE001  # such as a trap in a call back into the guest
         _running.failure = error
     except BaseException as error:  # noqa: BLE001

@@ -1,0 +1,66 @@
+"""What the guest asks of the host: what must not run in the guest, or cannot.
+
+The prelude calls `host(operation, ...)`, see `prelude/host.js`. An operation is a function of strings and bytes; it
+keeps nothing between two calls, since the next may come from another process. It reads no file, no environment and no
+network, and it must end soon: the budget of CPU time is only looked at when it has returned.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+Value = str | bytes | None
+Operation = Callable[..., Value]
+
+# Web Cryptography API, 10.1.1: more bytes at a time are a QuotaExceededError.
+_MOST_RANDOM_BYTES = 65536
+
+
+class Refusal(Exception):
+    """The operation cannot be carried out. The code sees an exception of that name: a TypeError or a DOMException."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.message = message
+
+
+def perform(operation: str, arguments: list[Value]) -> Value:
+    """Performs an operation. Trailing arguments that were not given are None.
+
+    Raises:
+        Refusal: the operation refuses its arguments.
+    """
+    while arguments and arguments[-1] is None:
+        arguments.pop()
+    return _OPERATIONS[operation](*arguments)
+
+
+def _random(count: str) -> bytes:
+    return os.urandom(min(int(count), _MOST_RANDOM_BYTES))
+
+
+def _idna_to_ascii(domain: str) -> str:
+    """A domain in ASCII, '' if it has none: UTS 46 without transitional processing, as the URL standard has it (3.3)."""
+    import idna  # 20 ms, and few names need it
+
+    labels = []
+    try:
+        for label in idna.uts46_remap(domain, std3_rules=False, transitional=False).split("."):
+            if label.startswith("xn--"):
+                decoded = label[4:].encode().decode("punycode")
+                if not decoded or decoded.isascii() or idna.uts46_remap(decoded, False, False) != decoded:
+                    return ""
+            elif not label.isascii():
+                label = "xn--" + label.encode("punycode").decode()
+            labels.append(label)
+    except (idna.IDNAError, UnicodeError):
+        return ""
+    return ".".join(labels)
+
+
+_OPERATIONS: dict[str, Operation] = {
+    "idna.to_ascii": _idna_to_ascii,
+    "random": _random,
+}
