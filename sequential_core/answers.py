@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import json
 import re
@@ -11,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from sequential_core.errors import InvalidAnswerError
-from sequential_core.model import Answer, ErrorAnswer, ResponseAnswer, ValueAnswer
+from sequential_core.model import BASE64, Answer, ErrorAnswer, NoAnswer, ResponseAnswer, ValueAnswer
 
 #: JSON that is nested deeper than this is refused: parsers recurse, here and in the guest.
 MAX_JSON_DEPTH = 500
@@ -34,6 +36,7 @@ _RESPONSE_FIELDS = {
     "statusText": "status_text",
     "headers": "headers",
     "body": "body",
+    "bodyEncoding": "body_encoding",
     "url": "url",
     "redirected": "redirected",
 }
@@ -41,11 +44,11 @@ _RESPONSE_FIELDS = {
 
 def make_answer(
     fetch_response: Any = UNSET, response: Mapping[str, Any] | ResponseAnswer | None = None, error: str | None = None
-) -> Answer:
-    """The answer that a caller gave in one of three ways, not yet checked by `check_answer`.
+) -> Answer | NoAnswer:
+    """The answer that a caller gave in one of three ways, or in none, not yet checked by `check_answer`.
 
     Raises:
-        InvalidAnswerError: it was given in none of them, or in several.
+        InvalidAnswerError: it was given in several ways, or is no response.
     """
     given = [
         name
@@ -56,9 +59,13 @@ def make_answer(
         )
         if there
     ]
-    if len(given) != 1:
-        kinds = "several kinds at once: " + ", ".join(given) if given else "none"
-        raise InvalidAnswerError(f"one of fetchResponse, response and error is needed, not {kinds}")
+    if not given:
+        return NoAnswer()
+    if len(given) > 1:
+        kinds = ", ".join(given)
+        raise InvalidAnswerError(
+            f"one of fetchResponse, response and error is needed, not several kinds at once: {kinds}"
+        )
     if response is not None:
         return response if isinstance(response, ResponseAnswer) else _response(response)
     if error is not None:
@@ -74,14 +81,18 @@ def _response(given: object) -> ResponseAnswer:
         raise InvalidAnswerError(f"response has unknown fields: {', '.join(unknown)[:200]}")
     fields = {_RESPONSE_FIELDS[name]: value for name, value in given.items()}
     body = fields.get("body")
-    if body is not None and not isinstance(body, str):
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        if fields.get("body_encoding") is not None:
+            raise InvalidAnswerError("response.bodyEncoding says what a body of text is, and the body is bytes")
+        fields.update(body=base64.b64encode(body).decode(), body_encoding=BASE64)
+    elif body is not None and not isinstance(body, str):
         fields["body"] = _to_json(body)  # what was meant is plain
     if isinstance(fields.get("headers"), Mapping):
         fields["headers"] = dict(fields["headers"])
     return ResponseAnswer(**fields)
 
 
-def check_answer(answer: Answer, limit_bytes: int) -> Answer:
+def check_answer(answer: Answer | NoAnswer, limit_bytes: int) -> Answer | NoAnswer:
     """The answer, if a program can take it.
 
     Raises:
@@ -97,6 +108,8 @@ def check_answer(answer: Answer, limit_bytes: int) -> Answer:
             if not isinstance(message, str):
                 raise InvalidAnswerError(f"error must be a string, not {type(message).__name__}")
             size = len(_to_json(message))
+        case NoAnswer():
+            size = 0
     if size > limit_bytes:
         raise InvalidAnswerError(f"it has {size} bytes; the limit is {limit_bytes}")
     return answer
@@ -114,16 +127,33 @@ def _check_response(answer: ResponseAnswer) -> None:
     expect(isinstance(answer.url, str), "url must be a string")
     expect(isinstance(answer.redirected, bool), "redirected must be true or false")
     expect(answer.body is None or isinstance(answer.body, str), "body must be a string or null")
+    expect(answer.body_encoding in (None, BASE64), "bodyEncoding must be null or base64")
+    if answer.body_encoding == BASE64:
+        expect(answer.body is None or _is_base64(answer.body), "body is not base64")
     expect(isinstance(answer.headers, Mapping), "headers must be an object")
     for name, value in answer.headers.items():
         expect(isinstance(name, str) and _TOKEN.fullmatch(name) is not None, "headers has an invalid name")
-        valid = isinstance(value, str) and _HEADER_VALUE.fullmatch(value) is not None and max(value, default="") <= "ÿ"
-        expect(valid, "headers has an invalid value")
+        values = value if isinstance(value, list) else [value]
+        expect(bool(values) and all(_is_header_value(each) for each in values), "headers has an invalid value")
 
 
-def answer_digest(answer: Answer) -> str:
+def _is_header_value(value: object) -> bool:
+    return isinstance(value, str) and _HEADER_VALUE.fullmatch(value) is not None and max(value, default="") <= "ÿ"
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return False
+    return True
+
+
+def answer_digest(answer: Answer | NoAnswer) -> str:
     """What two equal answers, which were checked, have in common: eight bytes of SHA-256, in hexadecimal."""
     value = answer.value if isinstance(answer, ValueAnswer) else asdict(answer)
+    if isinstance(answer, ResponseAnswer) and answer.body_encoding is None:
+        del value["body_encoding"]  # version 0.1 had none, and tasks remember its digests
     # Through JSON and back, all keys are strings, and can be sorted.
     text = json.dumps([type(answer).__name__, json.loads(json.dumps(value))], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -204,7 +204,10 @@ def resume(
     storage: str | None,
     vm_state: bool,
 ) -> None:
-    """Answers a pending request of a task, runs it to its next pause, and prints the task."""
+    """Answers a pending request of a task, runs it to its next pause, and prints the task.
+
+    Without an answer only the timers that are due run.
+    """
     request: dict[str, Any] = {"id": task_id}
     optional = {
         "fetchResponse": fetch_response,
@@ -244,6 +247,8 @@ def list_tasks(status: str | None, limit: int, as_json: bool, cursor: str | None
     for task in page.tasks:
         request = task.fetch_request
         what = task.error or ("" if request is None else f"{request.method} {request.url}")
+        if not what and task.paused_state is not None and task.paused_state.wake_at is not None:
+            what = f"a timer, {task.paused_state.wake_at:%Y-%m-%d %H:%M:%S}"
         columns = (task.id, task.status.value, f"{task.created_at:%Y-%m-%d %H:%M:%S}", task.name or "", what)
         click.echo("  ".join(_printable(column).replace("\n", " ") for column in columns).rstrip())
     if page.cursor is not None:

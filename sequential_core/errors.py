@@ -102,9 +102,10 @@ class TaskEndedError(TaskConflictError):
 class UnknownRequestError(CallerError, LookupError):
     """The task has no such pending request."""
 
-    def __init__(self, task_id: str, request_id: int, pending: tuple[int, ...]) -> None:
+    def __init__(self, task_id: str, request_id: int | None, pending: tuple[int, ...]) -> None:
         waiting = ", ".join(map(str, pending)) or "none"
-        super().__init__(f"task {task_id!r} has no request {request_id}; pending: {waiting}")
+        which = "pending request" if request_id is None else f"request {request_id}"
+        super().__init__(f"task {task_id!r} has no {which}; pending: {waiting}")
         self.task_id = task_id
         self.request_id = request_id
         self.pending = pending

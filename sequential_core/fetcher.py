@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import queue
 import threading
 import time
 import zlib
+from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -16,7 +18,7 @@ import httpx
 from sequential_core.errors import InvalidAnswerError
 from sequential_core.flow import SequentialFlow
 from sequential_core.limits import MIB
-from sequential_core.model import Answer, ErrorAnswer, PendingRequest, ResponseAnswer, Status, Task, ValueAnswer
+from sequential_core.model import BASE64, Answer, ErrorAnswer, PendingRequest, ResponseAnswer, Status, Task, ValueAnswer
 
 AnswerKind = Literal["value", "response"]
 
@@ -25,6 +27,9 @@ DEFAULT_RESPONSE_BYTES = 5 * MIB
 
 _MAX_REDIRECTS = 10
 _AT_A_TIME = 8
+
+# The clock may be set while a timer is waited for, so it is looked at from time to time.
+_MOST_SECONDS = 60.0
 
 
 # What would contradict the body that is sent, or how it is.
@@ -95,10 +100,17 @@ class Fetcher:
         """Sends the request, from whichever thread, and gives the answer."""
         what = f"{request.method[:_SHOWN_LENGTH]} {request.url[:_SHOWN_LENGTH]}"
         try:
-            body = None if request.body is None else request.body.encode()
             headers = {name: value.encode("latin-1") for name, value in request.headers.items() if name not in _OURS}
             headers["accept-encoding"] = b"gzip"
-            with self._client.stream(request.method, request.url, headers=headers, content=body) as response:  # type: ignore[arg-type]  # bytes are fine
+            with self._client.stream(
+                request.method,
+                request.url,
+                headers=headers,  # type: ignore[arg-type]  # bytes are fine
+                content=request.content,
+                follow_redirects=request.redirect == "follow",
+            ) as response:
+                if request.redirect == "error" and response.has_redirect_location:
+                    return ErrorAnswer(f"{what}: it is redirected")
                 content = self._read(response)
                 return self._answer(what, response, content)
         except _TooLarge:
@@ -131,20 +143,21 @@ class Fetcher:
         return bytes(content)
 
     def _answer(self, what: str, response: httpx.Response, content: bytes) -> Answer:
-        text = _decoded(content, response.charset_encoding)
         if self._answers == "response":
-            headers: dict[str, str] = {}
-            for raw_name, raw_value in response.headers.raw:
-                name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-                headers[name] = f"{headers[name]}, {value}" if name in headers else value
+            headers: dict[str, list[str]] = {}
+            for name, value in response.headers.raw:
+                headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+            body, encoding = _as_text(content)
             return ResponseAnswer(
                 status=response.status_code,
                 status_text=response.reason_phrase,
-                headers=headers,
-                body=text,
+                headers={name: values[0] if len(values) == 1 else values for name, values in headers.items()},
+                body=body,
+                body_encoding=encoding,
                 url=str(response.url),
                 redirected=bool(response.history),
             )
+        text = _decoded(content, response.charset_encoding)
         if response.is_error:
             return ErrorAnswer(f"{what}: status {response.status_code} {response.reason_phrase}".rstrip())
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -158,6 +171,14 @@ class Fetcher:
         return ValueAnswer(text)
 
 
+def _as_text(content: bytes) -> tuple[str, str | None]:
+    """The body of a response, and its encoding: the code's `Response` has the very bytes that came."""
+    try:
+        return content.decode(), None
+    except UnicodeDecodeError:
+        return base64.b64encode(content).decode(), BASE64
+
+
 def _decoded(content: bytes, charset: str | None) -> str:
     try:
         return content.decode(charset or "utf-8", errors="replace").removeprefix("\ufeff")
@@ -166,7 +187,7 @@ def _decoded(content: bytes, charset: str | None) -> str:
 
 
 def run_to_end(flow: SequentialFlow, task: Task, fetcher: Fetcher, listener: Listener) -> Task:
-    """Performs the pending requests of a task, up to eight at a time, and resumes it, until it ends.
+    """Performs the pending requests of a task, up to eight at a time, and waits for its timers, until it ends.
 
     An exception, KeyboardInterrupt too, leaves the stored task at its last pause. What was fetched
     and not yet taken is fetched again by the next run.
@@ -200,14 +221,31 @@ def run_to_end(flow: SequentialFlow, task: Task, fetcher: Fetcher, listener: Lis
                 listener.began(request)
                 # A daemon: when the run is broken off, nobody waits for a slow server.
                 threading.Thread(target=perform, args=(request,), daemon=True).start()
-        request, answer, seconds = answered.get()
-        listener.answered(request, answer, seconds)
         try:
-            task = _resume(flow, task.id, request.id, answer)
-        except InvalidAnswerError as error:
-            task = _resume(flow, task.id, request.id, ErrorAnswer(f"the response cannot be taken: {error.problem}"))
+            request, answer, seconds = answered.get(timeout=_seconds_to_wait(task))
+        except queue.Empty:
+            before, task = task, flow.resume(task.id)
+            if task.revision == before.revision:
+                continue  # the clock says that it is not quite time
+        else:
+            if all(request.id != pending.id for pending in task.fetch_requests):
+                continue  # it was aborted meanwhile
+            listener.answered(request, answer, seconds)
+            try:
+                task = _resume(flow, task.id, request.id, answer)
+            except InvalidAnswerError as error:
+                task = _resume(flow, task.id, request.id, ErrorAnswer(f"the response cannot be taken: {error.problem}"))
         listener.resumed(task)
     return task
+
+
+def _seconds_to_wait(task: Task) -> float | None:
+    """Until the first timer of a paused task is due; None if it has none."""
+    assert task.paused_state is not None, "it is paused"
+    wake_at = task.paused_state.wake_at
+    if wake_at is None:
+        return None
+    return min(max((wake_at - datetime.now(UTC)).total_seconds(), 0), _MOST_SECONDS)
 
 
 def _resume(flow: SequentialFlow, task_id: str, request_id: int, answer: Answer) -> Task:

@@ -35,6 +35,8 @@ from sequential_core.matching import GivenAnswer, choose_request, key_digest, wa
 from sequential_core.model import (
     MAX_ID_LENGTH,
     TRANSITIONS,
+    Answer,
+    NoAnswer,
     PausedState,
     Status,
     TakenAnswer,
@@ -93,7 +95,7 @@ class SequentialFlow:
         ttl: how long a pause is kept, of tasks that do not say; a duration or seconds.
         retain: how long an outcome is, of tasks that do not say; None: not at all.
         observer: is told of every hop.
-        clock: says what time it is.
+        clock: says what time it is, also in the programs.
     """
 
     #: The storage of calls that name none: a storage or a URL. None stands for SEQUENTIAL_STORAGE, or else a
@@ -116,6 +118,8 @@ class SequentialFlow:
         self._retain = None if retain is None else check_duration("retain", retain)
         self._observer = observer
         self._clock = clock
+        # The system's time reaches the guest without a detour through Python.
+        self._guest_clock = None if clock is system_clock else clock
 
     @_EitherWay
     def execute(
@@ -186,7 +190,7 @@ class SequentialFlow:
         if looked_up and (stored := keep.load(task_id)) is not None:
             return _same_task(stored, task, reused)
         began = time.perf_counter()
-        task = self._after(task, driver.start(code, self._limits), previous=None)
+        task = self._after(task, driver.start(code, self._limits, self._guest_clock), previous=None)
         if task.expires_at is not None:
             try:
                 keep.save(task, expected_revision=0)
@@ -214,6 +218,10 @@ class SequentialFlow:
     ) -> Task:
         """Answers one pending request and runs the task until it needs another answer, or ends.
 
+        Without an answer only the timers that are due run. If none is, nothing does, and the task is given as it
+        stands: its `paused_state.wake_at` says when to come back. Timers that are due run before an answer is
+        delivered, too. They may abort its request; then the answer is taken, and comes to nothing.
+
         Of two calls that resume the same pause one wins. Repeating an answer that was taken (the same
         request, the same answer) runs nothing, and gives the task as it now stands.
 
@@ -237,7 +245,7 @@ class SequentialFlow:
             TaskConflictError: the pause is over: another answer was taken, or the revision is another.
             UnknownRequestError: the task never made that request.
             IdempotencyKeyReusedError: the key came before, with another answer or for another request.
-            InvalidAnswerError: no answer, several kinds of answer, or not JSON.
+            InvalidAnswerError: no answer, though the task has no timer; several kinds of answer, or not JSON.
             StateError: the stored state cannot be resumed here; see its subclasses.
             StorageError, RetryableError: the task could not be loaded or kept.
         """
@@ -259,10 +267,13 @@ class SequentialFlow:
         if was_taken(stored, given):
             return stored
         try:
-            return self._hop(keep, stored, choose_request(stored, given), given)
+            chosen = choose_request(stored, given)
+            if chosen is None and not self._is_due(stored):
+                return stored
+            return self._hop(keep, stored, chosen, given)
         except TaskConflictError:
             # This very answer may have been taken: from a call that was quicker, or an attempt of this one.
-            if (stored := keep.load(task_id)) is None or not was_taken(stored, given):
+            if (stored := keep.load(task_id)) is None or not (was_taken(stored, given) or given.is_any_time):
                 if self._observer is not None:
                     self._observer.conflicted(task_id)
                 raise
@@ -332,16 +343,25 @@ class SequentialFlow:
             raise InvalidRequestError("status", f"it must be one of {', '.join(Status)}") from None
         return self._revisioned(storage).list(status=wanted, limit=limit, cursor=cursor)
 
-    def _hop(self, keep: RevisionedStorage, stored: Task, request_id: int, given: GivenAnswer) -> Task:
+    def _is_due(self, task: Task) -> bool:
+        assert task.paused_state is not None, "it was chosen for its timers"
+        return task.paused_state.wake_at is not None and task.paused_state.wake_at <= self._clock()
+
+    def _hop(self, keep: RevisionedStorage, stored: Task, request_id: int | None, given: GivenAnswer) -> Task:
         if stored.vm_state is None:
             raise StorageFormatError(f"task {stored.id!r} is paused and has no state")
         began = time.perf_counter()
+        answers: dict[int, Answer] = {}
+        if request_id is not None and not isinstance(given.answer, NoAnswer):
+            answers[request_id] = given.answer
         try:
-            outcome = driver.resume(stored.vm_state, {request_id: given.answer}, self._limits)
+            outcome = driver.resume(stored.vm_state, answers, self._limits, self._guest_clock)
         except KeyError:
             raise StateCorruptedError(f"request {request_id} is not pending in it") from None
-        taken = (*stored.taken, TakenAnswer(request_id, stored.revision, given.digest, given.key))
-        task = replace(stored, taken=taken[-_REMEMBERED_ANSWERS:])
+        task = stored
+        if not given.is_any_time:
+            taken = (*stored.taken, TakenAnswer(request_id or 0, stored.revision, given.digest, given.key))
+            task = replace(stored, taken=taken[-_REMEMBERED_ANSWERS:])
         if given.key is not None:
             task = _kept_for_the_window(task)
         task = self._after(task, outcome, previous=stored.status)
@@ -363,6 +383,7 @@ class SequentialFlow:
             task,
             result=None,
             fetch_requests=(),
+            timers=(),
             vm_state=None,
             paused_state=None,
             logs=outcome.logs,
@@ -371,21 +392,26 @@ class SequentialFlow:
             expires_at=None if task.retain is None else now + task.retain,
         )
         match outcome:
-            case driver.Suspended(state, requests):
-                last = requests[-1].id
+            case driver.Suspended(state, requests, timers):
+                made = [request.id for request in requests] + ([] if before is None else [before.requests])
+                wake_at = None if timers is None else timers.wake_at
                 task = replace(
                     task,
                     status=Status.PAUSED,
                     vm_state=state,
                     fetch_requests=requests,
-                    expires_at=now + task.ttl,
+                    timers=() if timers is None else timers.soonest,
+                    # Whoever waits for a timer must find the task when it is due.
+                    expires_at=max(now, wake_at or now) + task.ttl,
                     paused_state=PausedState(
-                        line=requests[0].line,
-                        column=requests[0].column,
+                        line=requests[0].line if requests else None,
+                        column=requests[0].column if requests else None,
                         hops=task.revision,
-                        requests=last if before is None else max(last, before.requests),
+                        requests=max(made, default=0),
                         pending=tuple(request.id for request in requests),
                         state_bytes=len(state),
+                        timers=0 if timers is None else timers.count,
+                        wake_at=wake_at,
                     ),
                 )
             case driver.Completed(result):
@@ -417,9 +443,10 @@ def create_flow(
     ttl: timedelta | float = DEFAULT_TTL,
     retain: timedelta | float | None = None,
     observer: HopObserver | None = None,
+    clock: Clock = system_clock,
 ) -> SequentialFlow:
     """A flow with its own storage (an object, a URL, or None for the default one), limits and defaults."""
-    return SequentialFlow(storage, limits=limits, ttl=ttl, retain=retain, observer=observer)
+    return SequentialFlow(storage, limits=limits, ttl=ttl, retain=retain, observer=observer, clock=clock)
 
 
 _EXECUTE_FIELDS = {"code", "id", "name", "ttl", "retain", "idempotencyKey"}

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from sequential_core.errors import (
     IdempotencyKeyReusedError,
+    InvalidAnswerError,
     StorageFormatError,
     TaskConflictError,
     TaskEndedError,
     UnknownRequestError,
 )
-from sequential_core.model import Answer, Status, TakenAnswer, Task, check_idempotency_key
+from sequential_core.model import Answer, NoAnswer, Status, TakenAnswer, Task, check_idempotency_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,16 @@ class GivenAnswer:
         key: digest of the idempotency key, or None.
     """
 
-    answer: Answer
+    answer: Answer | NoAnswer
     digest: str
     request_id: int | None
     revision: int | None
     key: str | None
+
+    @property
+    def is_any_time(self) -> bool:
+        """Whether the caller only asks for the timers that are due by now, at whichever pause that is."""
+        return isinstance(self.answer, NoAnswer) and self.revision is None and self.key is None
 
 
 def key_digest(key: str) -> str:
@@ -71,20 +77,31 @@ def _older_was_pending(task: Task, taken: TakenAnswer) -> bool:
     return any(request_id < taken.request_id for request_id in (*pending, *later))
 
 
-def choose_request(task: Task, given: GivenAnswer) -> int:
-    """The pending request that an answer is for."""
+def choose_request(task: Task, given: GivenAnswer) -> int | None:
+    """The pending request that an answer is for; None if there is no answer, and so only timers are to run.
+
+    Raises:
+        TaskEndedError, TaskConflictError, UnknownRequestError: see `SequentialFlow.resume`.
+        InvalidAnswerError: there is no answer, and the task has no timer.
+    """
     request_id, revision = given.request_id, given.revision
     if task.status is not Status.PAUSED:
         raise TaskEndedError(task.id, task.status)
     if revision is not None and revision != task.revision:
         raise TaskConflictError(task.id, f"it is at revision {task.revision}, not {revision}")
-    pending = tuple(request.id for request in task.fetch_requests)
-    if task.paused_state is None or not pending:
-        raise StorageFormatError(f"task {task.id!r} is paused and has no pending request")
+    pending, paused = tuple(request.id for request in task.fetch_requests), task.paused_state
+    if paused is None or not (pending or paused.timers):
+        raise StorageFormatError(f"task {task.id!r} is paused and waits for nothing")
+    if isinstance(given.answer, NoAnswer):
+        if request_id is not None or not paused.timers:
+            raise InvalidAnswerError("one of fetchResponse, response and error is needed, not none")
+        return None
     if request_id is None:
+        if not pending:
+            raise UnknownRequestError(task.id, None, pending)
         return pending[0]
     if request_id not in pending:
-        if request_id <= task.paused_state.requests:
+        if request_id <= paused.requests:
             raise TaskConflictError(task.id, f"request {request_id} has been answered")
         raise UnknownRequestError(task.id, request_id, pending)
     return request_id

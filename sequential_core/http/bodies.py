@@ -57,7 +57,7 @@ class ExecuteBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=Tru
 
 
 class ResumeBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """What `POST /tasks/{id}/resume` takes: one of `fetchResponse`, `response` and `error`.
+    """What `POST /tasks/{id}/resume` takes: one of `fetchResponse`, `response` and `error`, or none of them.
 
     A `requestId` or `revision` that is null is as one that is not there.
     """

@@ -7,6 +7,7 @@ when it is asked for.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,7 +35,9 @@ _ANSWERS = ("fetchResponse", "response", "error")
 def _schemas() -> dict[str, Any]:
     kinds = (ExecuteBody, ResumeBody, Response, Task, TaskPage, Health, Problem)
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
-    schemas["ResumeBody"]["oneOf"] = [{"required": [name]} for name in _ANSWERS]
+    # One of them, or none, for a task that has timers.
+    several = [{"required": list(pair)} for pair in itertools.combinations(_ANSWERS, 2)]
+    schemas["ResumeBody"]["not"] = {"anyOf": several}
     schemas["ResumeBody"]["properties"]["response"] = {"$ref": "#/components/schemas/Response"}
     return schemas
 
@@ -144,6 +147,7 @@ _FIRST_EXAMPLES = {
     }
 }
 _ANSWER_EXAMPLES = {
+    "no answer, for a task with timers": {"value": {}},
     "a value": {"value": {"fetchResponse": {"id": 1, "name": "Alice"}, "requestId": 1}},
     "a response": {"value": {"response": {"status": 404, "headers": {"content-type": "text/plain"}, "body": "none"}}},
     "a failure": {"value": {"error": "the network is down"}},

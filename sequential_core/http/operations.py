@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from sequential_core.http.headers import EntityTags, entity_tag, entity_tags, id
 from sequential_core.http.paths import encode_id
 from sequential_core.http.problems import PreconditionFailedError
 from sequential_core.model import Task
-from sequential_core.storage.base import MAX_PAGE_SIZE
+from sequential_core.storage.base import MAX_PAGE_SIZE, system_clock
 
 #: A page ends before it is larger, unless a single task is. Lambda lets a response have 6 MB.
 MAX_PAGE_BYTES = 4 * 1024 * 1024
@@ -184,6 +185,10 @@ def _task(task: Task, with_state: bool, status: int = 200, **headers: str) -> Re
     if _is_stored(task):
         # One tag, with the state and without: these are two resources, and both change only with the revision.
         headers["ETag"] = entity_tag(task.revision)
+    paused = task.paused_state
+    if paused is not None and paused.wake_at is not None:
+        seconds = (paused.wake_at - system_clock()).total_seconds()
+        headers["Retry-After"] = str(max(math.ceil(seconds), 0))
     return Reply(status, _json(task.to_dict(include_vm_state=with_state)), headers)
 
 

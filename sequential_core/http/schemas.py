@@ -6,21 +6,37 @@ Nothing is made by them: `Task.to_dict` is the JSON form of a task. The tests ho
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from sequential_core.model import MAX_ID_LENGTH, ErrorKind, Status
+from sequential_core.model import BASE64, MAX_ID_LENGTH, ErrorKind, RequestKind, Status
+
+_Encoding = Annotated[Literal[BASE64] | None, Meta(description="base64 if the body is bytes, null if it is text.")]  # type: ignore[valid-type]  # a constant
 
 
-class PendingRequest(Struct):
+class PendingRequest(Struct, rename="camel"):
     """A call of fetch() that waits for its answer."""
 
     id: Annotated[int, Meta(ge=1, description="Counts the calls of the task.")]
+    kind: Literal[RequestKind.FETCH]
     url: str
     method: str
     headers: Annotated[dict[str, str], Meta(description="The names are in lower case.")]
     body: str | None
+    body_encoding: _Encoding
+    redirect: Annotated[
+        Literal["follow", "error", "manual"],
+        Meta(description="What to do with a redirect; manual: it is the response."),
+    ]
+
+
+class PendingTimer(Struct, rename="camel"):
+    """A timer that waits."""
+
+    id: int
+    kind: Literal[RequestKind.TIMER]
+    due_at: datetime
 
 
 class PausedState(Struct, rename="camel"):
@@ -29,9 +45,13 @@ class PausedState(Struct, rename="camel"):
     line: Annotated[int | None, Meta(description="Of the call of the oldest pending request.")]
     column: int | None
     hops: Annotated[int, Meta(ge=1, description="How often the program has run so far.")]
-    requests: Annotated[int, Meta(ge=1, description="How many requests it has made so far.")]
-    pending: Annotated[list[int], Meta(min_length=1, description="Ids of the pending requests, oldest first.")]
+    requests: Annotated[int, Meta(ge=0, description="How many requests it has made so far.")]
+    pending: Annotated[list[int], Meta(description="Ids of the pending requests, oldest first.")]
     state_bytes: Annotated[int, Meta(ge=1)]
+    timers: Annotated[int, Meta(ge=0, description="How many timers wait.")]
+    wake_at: Annotated[
+        datetime | None, Meta(description="When the first of them is due: resume the task then, without an answer.")
+    ]
 
 
 class ErrorDetail(Struct):
@@ -61,8 +81,9 @@ class Task(Struct, rename="camel"):
     result: Annotated[Any, Meta(description="The value of the last expression, once completed.")]
     error: Annotated[str | None, Meta(description="Such as TypeError: bad; null if the task did not fail.")]
     error_detail: ErrorDetail | None
-    fetch_request: Annotated[PendingRequest | None, Meta(description="The oldest; null if the task is not paused.")]
+    fetch_request: Annotated[PendingRequest | None, Meta(description="The oldest; null if there is none.")]
     fetch_requests: list[PendingRequest]
+    timers: Annotated[list[PendingTimer], Meta(max_length=16, description="Those that are due first.")]
     paused_state: PausedState | None
     logs: Annotated[list[LogEntry], Meta(description="What the code wrote to console in the last hop.")]
     revision: Annotated[int, Meta(ge=1, description="Counts the saves. The ETag is this number, in quotes.")]
@@ -115,6 +136,9 @@ class Problem(Struct, rename="camel"):
     limit_bytes: int | UnsetType = UNSET
 
 
+_HeaderValue = Annotated[str, Meta(pattern="^[\\u0001-\\u0009\\u000b\\u000c\\u000e-\\u00ff]*$")]
+
+
 class Response(Struct, rename="camel", forbid_unknown_fields=True):
     """What fetch() gives as a Response."""
 
@@ -123,10 +147,11 @@ class Response(Struct, rename="camel", forbid_unknown_fields=True):
     headers: Annotated[
         dict[
             Annotated[str, Meta(pattern="^[!#$%&'*+\\-.^_`|~0-9A-Za-z]+$")],
-            Annotated[str, Meta(pattern="^[\\u0001-\\u0009\\u000b\\u000c\\u000e-\\u00ff]*$")],
+            _HeaderValue | Annotated[list[_HeaderValue], Meta(min_length=1)],
         ],
-        Meta(description="Header names and their values."),
+        Meta(description="Header names and their values; a list for one that comes several times, as Set-Cookie does."),
     ] = {}
     body: Annotated[Any, Meta(description="Text or null; another JSON value becomes its JSON.")] = None
+    body_encoding: _Encoding = None
     url: str = ""
     redirected: bool = False

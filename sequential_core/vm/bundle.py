@@ -46,8 +46,8 @@ def bundle(folder: Path) -> bytes:
     """The script that is evaluated while the guest is baked.
 
     Args:
-        folder: where npm made `node_modules`. The prelude is copied there: esbuild writes paths into the script, and they
-            must be the same on every machine.
+        folder: where npm made `node_modules`. The prelude is copied there: esbuild writes paths into the script, and
+            they must be the same on every machine.
 
     Raises:
         BundleError: esbuild is not there for this machine, or failed.

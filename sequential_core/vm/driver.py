@@ -43,6 +43,7 @@ from sequential_core.vm.machine import (
     FILE_NAME,
     PRELUDE_NAME,
     RANDOM_STATE_BYTES,
+    Clock,
     GuestError,
     Machine,
     OutOfMemory,
@@ -120,12 +121,13 @@ class Failed:
 Outcome = Completed | Suspended | Failed
 
 
-def start(code: str, limits: Limits = _DEFAULT_LIMITS) -> Outcome:
+def start(code: str, limits: Limits = _DEFAULT_LIMITS, clock: Clock | None = None) -> Outcome:
     """Runs a program from its beginning.
 
     Args:
         code: a script with top-level await. The value of its final expression is the result.
         limits: bounds of this hop.
+        clock: what time it is for the program; None: the system's.
 
     Raises:
         InvalidCodeError: the code is not a string of Unicode text.
@@ -133,11 +135,13 @@ def start(code: str, limits: Limits = _DEFAULT_LIMITS) -> Outcome:
         CodeSyntaxError: it does not parse.
         GuestNotFoundError: the installation has no guest.
     """
-    program = Program(guests.current(), limits)
+    program = Program(guests.current(), limits, clock)
     return program.hop(lambda: program.begin(encode_code(code, limits)))
 
 
-def resume(state: bytes, answers: Mapping[int, Answer], limits: Limits = _DEFAULT_LIMITS) -> Outcome:
+def resume(
+    state: bytes, answers: Mapping[int, Answer], limits: Limits = _DEFAULT_LIMITS, clock: Clock | None = None
+) -> Outcome:
     """Goes on with a program where it waits.
 
     Args:
@@ -145,13 +149,14 @@ def resume(state: bytes, answers: Mapping[int, Answer], limits: Limits = _DEFAUL
         answers: by the id of a pending request, delivered in this order, after the timers that are due. One that such a
             timer has aborted is passed over. None at all: only the timers.
         limits: bounds of this hop.
+        clock: what time it is for the program; None: the system's.
 
     Raises:
         StateError: the bytes cannot be resumed here; see its subclasses.
         KeyError: an id is not pending.
     """
     paused = codec.decode(state)
-    program = Program(guests.load(paused.guest), limits)
+    program = Program(guests.load(paused.guest), limits, clock)
     return program.hop(lambda: program.go_on(paused, answers))
 
 
@@ -183,10 +188,10 @@ class Program:
     snapshot being restored: what the tests compare the cut run to.
     """
 
-    def __init__(self, guest: Guest, limits: Limits) -> None:
+    def __init__(self, guest: Guest, limits: Limits, clock: Clock | None = None) -> None:
         self._guest = guest
         self._limits = limits
-        self._machine = Machine(guest, limits)
+        self._machine = Machine(guest, limits, clock)
         self._main = 0
 
     def hop(self, step: Any) -> Outcome:
@@ -233,7 +238,7 @@ class Program:
             machine.call("qjs_free_value", argument)
 
     def _run(self) -> bytes:
-        """Runs jobs and timers until nothing is due; returns what the program waits for then, see `turn` in the prelude."""
+        """Runs jobs and timers until nothing is due; returns what the program then waits for, as `turn` gives it."""
         machine, limit = self._machine, self._limits.request_bytes + _TIMERS_BYTES
         while True:
             machine.run_jobs()

@@ -67,6 +67,7 @@ class Guest:
         manifest: where things are in its memory.
         base: the image behind the C stack: what states are differences to.
         template: gives fresh instances.
+        clocked_template: gives instances that ask their machine what time it is.
     """
 
     def __init__(self, module: bytes) -> None:
@@ -75,8 +76,13 @@ class Guest:
             raise GuestNotFoundError
         self.sha256 = hashlib.sha256(module).hexdigest()
         self.manifest = Manifest.from_json(content)
-        self.template = runtime.linker().instantiate_pre(cache.compiled(module, self.sha256, DIRECTORY))
+        self._compiled = cache.compiled(module, self.sha256, DIRECTORY)
+        self.template = runtime.linker().instantiate_pre(self._compiled)
         self.base = self._image()
+
+    @functools.cached_property
+    def clocked_template(self) -> wasmtime.InstancePre:
+        return runtime.clocked_linker().instantiate_pre(self._compiled)
 
     def _image(self) -> bytes:
         store = wasmtime.Store(runtime.engine())

@@ -42,7 +42,7 @@ def _random(count: str) -> bytes:
 
 
 def _idna_to_ascii(domain: str) -> str:
-    """A domain in ASCII, '' if it has none: UTS 46 without transitional processing, as the URL standard has it (3.3)."""
+    """A domain in ASCII, '' if it has none: UTS 46 without transitional processing (URL standard, 3.3)."""
     import idna  # 20 ms, and few names need it
 
     labels = []

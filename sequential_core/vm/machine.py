@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import wasmtime
@@ -46,6 +47,12 @@ SCRATCH_BYTES = 16
 
 # The state of `Math.random`: set anew at every hop, and so never part of a state.
 RANDOM_STATE_BYTES = 8
+
+
+Clock = Callable[[], datetime]
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class GuestError(Exception):
@@ -150,12 +157,14 @@ class Instance:
 class Machine(Instance):
     """A guest for one hop, at the baked image until `write` or `grow` restore a state into it."""
 
-    def __init__(self, guest: Guest, limits: Limits) -> None:
+    def __init__(self, guest: Guest, limits: Limits, clock: Clock | None = None) -> None:
         store = wasmtime.Store(runtime.engine())
         store.set_limits(memory_size=limits.memory_bytes)
         store.set_wasi(wasmtime.WasiConfig())
         runtime.watch(store)
-        super().__init__(store, guest.template.instantiate(store))
+        template = guest.template if clock is None else guest.clocked_template
+        super().__init__(store, template.instantiate(store))
+        self._clock = clock
         self._manifest = guest.manifest
         self._memory_limit = limits.memory_bytes - _ENGINE_MARGIN_BYTES
         self._log_room = limits.log_bytes
@@ -229,6 +238,11 @@ class Machine(Instance):
         if value is None:
             return self.undefined()
         return self.new_string(value.encode()) if isinstance(value, str) else self.new_buffer(value)
+
+    def tell_time(self, at: int) -> None:
+        """Writes the nanoseconds since 1970, by the clock that the machine was given."""
+        assert self._clock is not None, "the other template asks the system"
+        self.write(at, ((self._clock() - _EPOCH) // _MICROSECOND * 1000).to_bytes(8, "little"))
 
     def rejected(self, promise: int, reason: int, handled: int) -> None:
         """Tells the prelude of a promise that was rejected and has no handler, or has one now."""

@@ -199,7 +199,7 @@ class AbortSignal extends EventTarget {
     if (!(delay >= 0 && delay <= MOST_SAFE)) throw new NativeTypeError('AbortSignal.timeout takes a number of milliseconds');
     const signal = new AbortSignal(KEY);
     const expire = () => abort(signal, new NativeDOMException('The operation timed out.', 'TimeoutError'));
-    addTimer(expire, delay, [], { __proto__: null, repeats: false, keeps: false });
+    addTimer(expire, delay, [], -1, false);
     return signal;
   }
 

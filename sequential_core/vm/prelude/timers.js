@@ -59,13 +59,13 @@ const milliseconds = (delay) => {
   return number > 0 && number < 1 / 0 ? (number > MOST_MILLISECONDS ? MOST_MILLISECONDS : number - (number % 1)) : 0;
 };
 
-// `keeps`: the program has not ended while this timer waits.
-export const addTimer = (callback, delay, args, { repeats = false, keeps = true } = { __proto__: null }) => {
+// `every`: milliseconds between two calls, -1 for a single one. `keeps`: the program has not ended while it waits.
+export const addTimer = (callback, delay, args, every, keeps) => {
   const timer = create(null);
   timer.id = ++lastId;
   timer.callback = callback;
   timer.args = args;
-  timer.every = repeats ? delay : -1;
+  timer.every = every;
   timer.keeps = keeps;
   timer.nesting = nesting + 1;
   mapSet(byId, timer.id, timer);
@@ -82,7 +82,8 @@ export const removeTimer = (id) => {
 
 const start = (name, callback, delay, args, repeats) => {
   if (typeof callback !== 'function') throw new NativeTypeError(name + ' takes a function');
-  return addTimer(callback, milliseconds(delay), args, { __proto__: null, repeats, keeps: true });
+  const after = milliseconds(delay);
+  return addTimer(callback, after, args, repeats ? after : -1, true);
 };
 
 export const isDue = () => size > 0 && heap[1].due <= now();
