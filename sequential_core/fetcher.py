@@ -8,7 +8,6 @@ import queue
 import threading
 import time
 import zlib
-from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -221,8 +220,9 @@ def run_to_end(flow: SequentialFlow, task: Task, fetcher: Fetcher, listener: Lis
                 listener.began(request)
                 # A daemon: when the run is broken off, nobody waits for a slow server.
                 threading.Thread(target=perform, args=(request,), daemon=True).start()
+        wait = flow.seconds_to_wake(task)
         try:
-            request, answer, seconds = answered.get(timeout=_seconds_to_wait(task))
+            request, answer, seconds = answered.get(timeout=None if wait is None else min(wait, _MOST_SECONDS))
         except queue.Empty:
             before, task = task, flow.resume(task.id)
             if task.revision == before.revision:
@@ -237,15 +237,6 @@ def run_to_end(flow: SequentialFlow, task: Task, fetcher: Fetcher, listener: Lis
                 task = _resume(flow, task.id, request.id, ErrorAnswer(f"the response cannot be taken: {error.problem}"))
         listener.resumed(task)
     return task
-
-
-def _seconds_to_wait(task: Task) -> float | None:
-    """Until the first timer of a paused task is due; None if it has none."""
-    assert task.paused_state is not None, "it is paused"
-    wake_at = task.paused_state.wake_at
-    if wake_at is None:
-        return None
-    return min(max((wake_at - datetime.now(UTC)).total_seconds(), 0), _MOST_SECONDS)
 
 
 def _resume(flow: SequentialFlow, task_id: str, request_id: int, answer: Answer) -> Task:

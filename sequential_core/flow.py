@@ -218,9 +218,9 @@ class SequentialFlow:
     ) -> Task:
         """Answers one pending request and runs the task until it needs another answer, or ends.
 
-        Without an answer only the timers that are due run. If none is, nothing does, and the task is given as it
-        stands: its `paused_state.wake_at` says when to come back. Timers that are due run before an answer is
-        delivered, too. They may abort its request; then the answer is taken, and comes to nothing.
+        Without an answer only the timers that are due run. If none is, or the task has ended, nothing does, and it is
+        given as it stands: its `paused_state.wake_at` says when to come back. Timers that are due run before an answer
+        is delivered, too. They may abort its request; then the answer is taken, and comes to nothing.
 
         Of two calls that resume the same pause one wins. Repeating an answer that was taken (the same
         request, the same answer) runs nothing, and gives the task as it now stands.
@@ -268,7 +268,7 @@ class SequentialFlow:
             return stored
         try:
             chosen = choose_request(stored, given)
-            if chosen is None and not self._is_due(stored):
+            if chosen is None and self.seconds_to_wake(stored) != 0:
                 return stored
             return self._hop(keep, stored, chosen, given)
         except TaskConflictError:
@@ -343,9 +343,12 @@ class SequentialFlow:
             raise InvalidRequestError("status", f"it must be one of {', '.join(Status)}") from None
         return self._revisioned(storage).list(status=wanted, limit=limit, cursor=cursor)
 
-    def _is_due(self, task: Task) -> bool:
-        assert task.paused_state is not None, "it was chosen for its timers"
-        return task.paused_state.wake_at is not None and task.paused_state.wake_at <= self._clock()
+    def seconds_to_wake(self, task: Task) -> float | None:
+        """How long it is until the first timer of a task is due, 0 if it is; None if the task has none."""
+        paused = task.paused_state
+        if paused is None or paused.wake_at is None:
+            return None
+        return max((paused.wake_at - self._clock()).total_seconds(), 0.0)
 
     def _hop(self, keep: RevisionedStorage, stored: Task, request_id: int | None, given: GivenAnswer) -> Task:
         if stored.vm_state is None:

@@ -127,9 +127,9 @@ class PendingRequest:
     Attributes:
         id: counts the calls of the task, from 1.
         url, method, headers, body: what to send; header names are in lower case, body is text, base64 or None.
+        line, column: where the code called it; None if unknown. Not part of the JSON form.
         body_encoding: "base64" if the body is bytes in base64, None if it is text.
         redirect: what to do with a redirect: "follow", "error" or "manual" (give it as the response).
-        line, column: where the code called it; None if unknown. Not part of the JSON form.
     """
 
     id: int
@@ -137,10 +137,10 @@ class PendingRequest:
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
-    body_encoding: str | None = None
-    redirect: str = "follow"
     line: int | None = None
     column: int | None = None
+    body_encoding: str | None = None
+    redirect: str = "follow"
 
     @property
     def kind(self) -> RequestKind:
@@ -227,9 +227,9 @@ class ResponseAnswer:
     status_text: str = ""
     headers: Mapping[str, str | list[str]] = field(default_factory=dict)
     body: str | None = None
-    body_encoding: str | None = None
     url: str = ""
     redirected: bool = False
+    body_encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

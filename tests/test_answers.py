@@ -15,7 +15,7 @@ from sequential_core.answers import (
     nested_too_deeply,
 )
 from sequential_core.errors import InvalidAnswerError
-from sequential_core.model import ErrorAnswer, ResponseAnswer, ValueAnswer
+from sequential_core.model import ErrorAnswer, NoAnswer, ResponseAnswer, ValueAnswer
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -60,14 +60,12 @@ def test_an_answer_is_given_in_one_of_three_ways(given_, answer):
 @pytest.mark.parametrize(
     ("given_", "named"),
     [
-        ({}, "not none"),
-        ({"fetch_response": UNSET}, "not none"),
         ({"fetch_response": None, "error": "x"}, "fetchResponse, error"),
         ({"response": {}, "error": ""}, "response, error"),
         ({"fetch_response": 1, "response": {}, "error": ""}, "fetchResponse, response, error"),
     ],
 )
-def test_no_answer_and_several_are_refused(given_, named):
+def test_several_answers_at_once_are_refused(given_, named):
     with pytest.raises(InvalidAnswerError, match=named):
         make_answer(**given_)
 
@@ -124,7 +122,7 @@ def test_headers_of_the_fetch_standard(headers):
 
 @pytest.mark.parametrize(
     "headers",
-    [{"a:": "1"}, {"é": "1"}, {"a": "\x00"}, {"a": "\r"}, {"a": "Ā"}, {"a": None}, {"a": ["1"]}, {1: "1"}, {"a b": ""}],
+    [{"a:": "1"}, {"é": "1"}, {"a": "\x00"}, {"a": "\r"}, {"a": "Ā"}, {"a": None}, {"a": {}}, {1: "1"}, {"a b": ""}],
 )
 def test_headers_that_are_none(headers):
     with pytest.raises(InvalidAnswerError, match=r"response\.headers has an invalid"):
@@ -150,3 +148,47 @@ def test_depth_counts_brackets_and_not_those_in_strings(value):
 )
 def test_many_brackets_are_not_deep(value):
     assert not nested_too_deeply(json.dumps(value))
+
+
+@pytest.mark.parametrize("body", [b"\xff\x00", bytearray(b"\xff\x00"), memoryview(b"\xff\x00")])
+def test_a_body_of_bytes_becomes_base64(body):
+    assert make_answer(response={"body": body}) == ResponseAnswer(body="/wA=", body_encoding="base64")
+
+
+def test_a_body_of_bytes_is_in_no_other_encoding():
+    with pytest.raises(InvalidAnswerError, match="the body is bytes"):
+        make_answer(response={"body": b"x", "bodyEncoding": "base64"})
+
+
+@pytest.mark.parametrize(
+    ("response", "problem"),
+    [
+        ({"body": "no base64!", "bodyEncoding": "base64"}, "body is not base64"),
+        ({"body": "/wA", "bodyEncoding": "base64"}, "body is not base64"),
+        ({"body": "/w\u0100=", "bodyEncoding": "base64"}, "body is not base64"),
+        ({"body": "x", "bodyEncoding": "gzip"}, "bodyEncoding must be"),
+        ({"body": "x", "bodyEncoding": 1}, "bodyEncoding must be"),
+        ({"headers": {"set-cookie": []}}, "invalid value"),
+        ({"headers": {"set-cookie": ["a=1", 2]}}, "invalid value"),
+        ({"headers": {"set-cookie": ["a=1", "b\n"]}}, "invalid value"),
+        ({"headers": {"set-cookie": ("a=1",)}}, "invalid value"),
+    ],
+)
+def test_a_response_whose_encoding_or_headers_are_wrong_is_refused(response, problem):
+    with pytest.raises(InvalidAnswerError, match=problem):
+        check_answer(make_answer(response=response), 1000)
+
+
+def test_a_header_may_come_several_times():
+    answer = make_answer(response={"headers": {"set-cookie": ["a=1", "b=2"]}})
+    assert check_answer(answer, 1000) == ResponseAnswer(headers={"set-cookie": ["a=1", "b=2"]})
+
+
+def test_no_answer_is_one_too():
+    assert check_answer(make_answer(), 1) == check_answer(make_answer(UNSET), 1) == NoAnswer()
+    assert answer_digest(NoAnswer()) != answer_digest(ValueAnswer(None))
+
+
+def test_the_digest_of_an_answer_is_that_of_version_0_1():
+    # Of a task that it stored: a repetition of that answer is still known as one.
+    assert answer_digest(ResponseAnswer(404, "No", {"a": "1"}, "b")) == "403c44e4e73d70d0"

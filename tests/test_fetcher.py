@@ -26,9 +26,10 @@ class Silent:
         pass
 
 
-def answering(body, header, value):
+def answering(body, header, value, *more):
     """A transport that gives the body as it would come from the network, not yet decoded."""
-    return httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(body), headers={header: value}))
+    headers = [(header, value), *more]
+    return httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(body), headers=headers))
 
 
 def fetch(server, path, *, answers="value", method="GET", headers=None, body=None, **options):
@@ -81,8 +82,8 @@ def test_a_failing_status_is_a_response_when_responses_are_asked_for(server):
     assert answer.status == 503
 
 
-def test_the_values_of_a_repeated_header_are_joined(server):
-    assert fetch(server, "/cookies", answers="response").headers["set-cookie"] == "a=1, b=2"
+def test_the_values_of_a_repeated_header_stay_apart(server):
+    assert fetch(server, "/cookies", answers="response").headers["set-cookie"] == ["a=1", "b=2"]
 
 
 def test_method_headers_and_body_are_sent(server):
@@ -229,3 +230,88 @@ def test_a_compressed_body_is_decoded_and_one_that_is_cut_short_is_an_error():
         assert fetcher.fetch(PendingRequest(1, "http://127.0.0.1/")) == ValueAnswer("whole " * 1000)
     with Fetcher(transport=answering(body[:-9], "content-encoding", "gzip")) as fetcher:
         assert "cut short" in fetcher.fetch(PendingRequest(1, "http://127.0.0.1/")).message
+
+
+def test_a_response_has_the_very_bytes_that_came():
+    with Fetcher("response", transport=answering(b"\xff\xfe\x00", "a", "1")) as fetcher:
+        answer = fetcher.fetch(PendingRequest(1, "https://api.test/"))
+    assert (answer.body, answer.body_encoding) == ("//4A", "base64")
+
+
+def test_a_header_that_comes_several_times_is_a_list():
+    with Fetcher("response", transport=answering(b"", "set-cookie", "a=1", ("Set-Cookie", "b=2"))) as fetcher:
+        answer = fetcher.fetch(PendingRequest(1, "https://api.test/"))
+    assert answer.headers == {"set-cookie": ["a=1", "b=2"]}
+
+
+def test_a_body_of_bytes_is_sent_as_bytes():
+    seen = []
+
+    def receive(request):
+        seen.append(request.read())
+        return httpx.Response(200)
+
+    with Fetcher(transport=httpx.MockTransport(receive)) as fetcher:
+        fetcher.fetch(PendingRequest(1, "https://api.test/", "POST", body="AP8=", body_encoding="base64"))
+    assert seen == [b"\x00\xff"]
+
+
+def test_a_redirect_is_followed_given_or_refused_as_the_request_says(server):
+    def get(redirect):
+        with Fetcher("response") as fetcher:
+            return fetcher.fetch(PendingRequest(1, f"{server.url}/redirect/1", redirect=redirect))
+
+    assert (get("follow").status, get("follow").redirected) == (200, True)
+    assert (get("manual").status, get("manual").redirected) == (302, False)
+    assert isinstance(get("error"), ErrorAnswer)
+
+
+def run(code, respond):
+    """Runs a program to its end over a transport; returns the task."""
+    with Fetcher(transport=httpx.MockTransport(respond)) as fetcher:
+        flow = SequentialFlow(MemoryStorage())
+        return run_to_end(flow, flow.execute(code), fetcher, Silent())
+
+
+def test_timers_are_waited_for():
+    task = run("const from = Date.now(); await sleep(20); await sleep(20); Date.now() - from >= 40", None)
+    assert task.result is True
+
+
+def test_a_request_that_was_aborted_is_not_waited_for():
+    release = threading.Event()
+
+    def respond(_):
+        release.wait(10)
+        return httpx.Response(200)
+
+    try:
+        task = run(
+            "try { await fetch('https://api.test/', { signal: AbortSignal.timeout(20) }) } catch (e) { e.name }",
+            respond,
+        )
+    finally:
+        release.set()
+    assert task.result == "TimeoutError"
+
+
+def test_the_answer_of_a_request_that_was_aborted_meanwhile_is_dropped():
+    aborted = threading.Event()
+
+    def respond(request):
+        if request.url.path == "/lost":
+            aborted.wait(10)
+            return httpx.Response(200, stream=httpx.ByteStream(b"lost"))
+        aborted.set()
+        return httpx.Response(200, stream=httpx.ByteStream(b"kept"))
+
+    code = """
+        const controller = new AbortController();
+        const lost = fetch('https://api.test/lost', { signal: controller.signal }).catch((error) => error.name);
+        await sleep(10);
+        controller.abort();
+        const kept = await fetch('https://api.test/kept');
+        await sleep(50);
+        [await lost, kept]
+    """
+    assert run(code, respond).result == ["AbortError", "kept"]

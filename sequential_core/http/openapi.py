@@ -123,6 +123,10 @@ _ETAG = {
     "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'},
 }
 _ALWAYS_ETAG = {**_ETAG, "description": "The revision, in quotes.", "required": True}
+_RETRY_AFTER = {
+    "description": "Seconds until the first timer of the task is due; not there if it has none.",
+    "schema": {"type": "integer", "minimum": 0},
+}
 _LINKS = {
     operation: {"operationId": operation, "parameters": {"id": "$response.body#/id"}}
     for operation in ("resumeTask", "getTask", "deleteTask")
@@ -133,8 +137,9 @@ def _json_of(schema: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
 
-def _task(description: str, **more: Any) -> dict[str, Any]:
-    return {"description": description, "content": _json_of("Task"), "headers": {"ETag": _ETAG}, **more}
+def _task(description: str, etag: dict[str, Any] = _ETAG, **more: Any) -> dict[str, Any]:
+    headers = {"ETag": etag, "Retry-After": _RETRY_AFTER}
+    return {"description": description, "content": _json_of("Task"), "headers": headers, **more}
 
 
 _FIRST_EXAMPLES = {
@@ -147,7 +152,6 @@ _FIRST_EXAMPLES = {
     }
 }
 _ANSWER_EXAMPLES = {
-    "no answer, for a task with timers": {"value": {}},
     "a value": {"value": {"fetchResponse": {"id": 1, "name": "Alice"}, "requestId": 1}},
     "a response": {"value": {"response": {"status": 404, "headers": {"content-type": "text/plain"}, "body": "none"}}},
     "a failure": {"value": {"error": "the network is down"}},
@@ -168,6 +172,7 @@ _DETAILS: dict[str, dict[str, Any]] = {
                 "The task is stored.",
                 headers={
                     "ETag": _ALWAYS_ETAG,
+                    "Retry-After": _RETRY_AFTER,
                     "Location": {
                         "description": "The task, relative to this URL.",
                         "required": True,
@@ -215,7 +220,7 @@ _DETAILS: dict[str, dict[str, Any]] = {
         "summary": "A task",
         "parameters": ("id", "include", "if-match", "if-none-match"),
         "gives": {
-            "200": _task("The task.", headers={"ETag": _ALWAYS_ETAG}, links=_LINKS),
+            "200": _task("The task.", _ALWAYS_ETAG, links=_LINKS),
             "304": {"description": "It is at a revision of If-None-Match.", "headers": {"ETag": _ALWAYS_ETAG}},
         },
         "problems": (*_READS, errors.InvalidTaskIdError, errors.TaskNotFoundError, PreconditionFailedError),

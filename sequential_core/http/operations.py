@@ -24,7 +24,7 @@ from sequential_core.http.headers import EntityTags, entity_tag, entity_tags, id
 from sequential_core.http.paths import encode_id
 from sequential_core.http.problems import PreconditionFailedError
 from sequential_core.model import Task
-from sequential_core.storage.base import MAX_PAGE_SIZE, system_clock
+from sequential_core.storage.base import MAX_PAGE_SIZE
 
 #: A page ends before it is larger, unless a single task is. Lambda lets a response have 6 MB.
 MAX_PAGE_BYTES = 4 * 1024 * 1024
@@ -84,9 +84,9 @@ def execute(call: Call) -> Reply:
         idempotency_key=idempotency_key(call.headers),
     )
     if not _is_stored(task):
-        return _task(task, with_state)
+        return _task(call, task, with_state)
     # Relative to /tasks, so that it holds behind a prefix too, such as the stage of an API Gateway.
-    return _task(task, with_state, status=201, Location=f"tasks/{encode_id(task.id)}")
+    return _task(call, task, with_state, status=201, Location=f"tasks/{encode_id(task.id)}")
 
 
 def resume(call: Call) -> Reply:
@@ -106,7 +106,7 @@ def resume(call: Call) -> Reply:
         )
     except TaskConflictError as error:
         raise _precondition(call, wanted) or error from None
-    return _task(task, with_state)
+    return _task(call, task, with_state)
 
 
 def get(call: Call) -> Reply:
@@ -118,7 +118,7 @@ def get(call: Call) -> Reply:
         raise PreconditionFailedError(task.id)
     if known is not None and known.match_weakly(task.revision):
         return Reply(304, headers={"ETag": entity_tag(task.revision)})
-    return _task(task, with_state)
+    return _task(call, task, with_state)
 
 
 def delete(call: Call) -> Reply:
@@ -181,14 +181,12 @@ def _is_stored(task: Task) -> bool:
     return task.expires_at is not None
 
 
-def _task(task: Task, with_state: bool, status: int = 200, **headers: str) -> Reply:
+def _task(call: Call, task: Task, with_state: bool, status: int = 200, **headers: str) -> Reply:
     if _is_stored(task):
         # One tag, with the state and without: these are two resources, and both change only with the revision.
         headers["ETag"] = entity_tag(task.revision)
-    paused = task.paused_state
-    if paused is not None and paused.wake_at is not None:
-        seconds = (paused.wake_at - system_clock()).total_seconds()
-        headers["Retry-After"] = str(max(math.ceil(seconds), 0))
+    if (seconds := call.flow.seconds_to_wake(task)) is not None:
+        headers["Retry-After"] = str(math.ceil(seconds))
     return Reply(status, _json(task.to_dict(include_vm_state=with_state)), headers)
 
 

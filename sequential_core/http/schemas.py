@@ -10,16 +10,16 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from sequential_core.model import BASE64, MAX_ID_LENGTH, ErrorKind, RequestKind, Status
+from sequential_core.model import MAX_ID_LENGTH, ErrorKind, Status
 
-_Encoding = Annotated[Literal[BASE64] | None, Meta(description="base64 if the body is bytes, null if it is text.")]  # type: ignore[valid-type]  # a constant
+_Encoding = Annotated[Literal["base64"] | None, Meta(description="base64 if the body is bytes, null if it is text.")]
 
 
 class PendingRequest(Struct, rename="camel"):
     """A call of fetch() that waits for its answer."""
 
     id: Annotated[int, Meta(ge=1, description="Counts the calls of the task.")]
-    kind: Literal[RequestKind.FETCH]
+    kind: Literal["fetch"]
     url: str
     method: str
     headers: Annotated[dict[str, str], Meta(description="The names are in lower case.")]
@@ -35,7 +35,7 @@ class PendingTimer(Struct, rename="camel"):
     """A timer that waits."""
 
     id: int
-    kind: Literal[RequestKind.TIMER]
+    kind: Literal["timer"]
     due_at: datetime
 
 

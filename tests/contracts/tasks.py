@@ -14,6 +14,7 @@ from sequential_core.model import (
     LogEntry,
     PausedState,
     PendingRequest,
+    PendingTimer,
     Status,
     TakenAnswer,
     Task,
@@ -76,6 +77,8 @@ _requests = st.builds(
     method=_text,
     headers=st.dictionaries(_text, _text, max_size=3),
     body=st.none() | _text,
+    body_encoding=st.none() | st.just("base64"),
+    redirect=st.sampled_from(["follow", "error", "manual"]),
 )
 
 #: Tasks with any value in any field, none of which has expired at NOW.
@@ -106,7 +109,10 @@ tasks = st.builds(
         requests=_numbers,
         pending=st.lists(_numbers, max_size=3).map(tuple),
         state_bytes=_numbers,
+        timers=st.integers(0, 10_000),
+        wake_at=st.none() | _instants,
     ),
+    timers=st.lists(st.builds(PendingTimer, id=_numbers, due_at=_instants), max_size=2).map(tuple),
     logs=st.lists(st.builds(LogEntry, level=_text, message=_text), max_size=3).map(tuple),
     revision=_numbers,
     created_at=_instants,

@@ -84,9 +84,10 @@ def test_a_response_has_the_fields_that_an_answer_takes():
     assert encoded_fields(schemas.Response) == set(answers._RESPONSE_FIELDS)
 
 
-def test_exactly_one_answer_is_asked_for(described):
-    alternatives = described["components"]["schemas"]["ResumeBody"]["oneOf"]
-    assert alternatives == [{"required": [name]} for name in ("fetchResponse", "response", "error")]
+def test_one_answer_at_most_is_asked_for(described):
+    pairs = (("fetchResponse", "response"), ("fetchResponse", "error"), ("response", "error"))
+    refused = described["components"]["schemas"]["ResumeBody"]["not"]["anyOf"]
+    assert refused == [{"required": list(pair)} for pair in pairs]
 
 
 def test_every_problem_that_can_be_met_is_described(described):

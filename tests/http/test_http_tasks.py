@@ -211,3 +211,30 @@ def test_the_limits_are_those_of_the_flow(storage, client, check_problem):
     problem = check_problem(small.post("/tasks", json={"code": "1" * 11}), 413, "code-too-large")
     assert (problem["sizeBytes"], problem["limitBytes"]) == (11, 10)
     assert client.post("/tasks", json={"code": "1" * 11}).status_code == 200
+
+
+def test_a_task_that_waits_for_a_timer_says_when_to_come_back(client, clock):
+    response = client.post("/tasks", json={"code": "await sleep(90_500); 'awake'", "id": "sleeper"})
+    assert response.status_code == 201
+    assert response.headers["retry-after"] == "91"
+    task = response.json()
+    assert (task["fetchRequest"], task["fetchRequests"]) == (None, [])
+    assert task["pausedState"]["wakeAt"] == task["timers"][0]["dueAt"] == "2026-01-02T03:05:35.500000Z"
+    clock.pass_by(seconds=60)
+    early = client.post("/tasks/sleeper/resume", json={})
+    assert (early.status_code, early.headers["etag"], early.headers["retry-after"]) == (200, '"1"', "31")
+    clock.pass_by(seconds=31)
+    awake = client.post("/tasks/sleeper/resume", json={})
+    assert awake.json()["result"] == "awake"
+    assert "retry-after" not in awake.headers
+
+
+def test_a_body_of_bytes_goes_both_ways_in_base64(client):
+    code = """
+        const response = await fetch('https://api.test/', { method: 'POST', body: new Uint8Array([0, 255]) });
+        [...await response.bytes()]
+    """
+    task = client.post("/tasks", json={"code": code, "id": "bytes"}).json()
+    assert (task["fetchRequest"]["body"], task["fetchRequest"]["bodyEncoding"]) == ("AP8=", "base64")
+    answer = {"response": {"body": "/wA=", "bodyEncoding": "base64"}}
+    assert client.post("/tasks/bytes/resume", json=answer).json()["result"] == [255, 0]
