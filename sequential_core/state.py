@@ -26,6 +26,7 @@ import itertools
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import zstandard
 
@@ -58,6 +59,12 @@ _PORTION_PAGES = 256
 _ZSTD_LEVEL = 3
 
 Run = tuple[int, bytes]
+
+
+class Memory(Protocol):
+    """Bytes, or something that gives slices of them."""
+
+    def __getitem__(self, part: slice, /) -> bytes | bytearray: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +208,7 @@ def changed_pages(memory: bytes | bytearray, base: bytes) -> list[int]:
 _ZEROS = bytes(PAGE_BYTES)
 
 
-def difference(memory: bytes | bytearray, base: bytes, pages: Sequence[int]) -> tuple[Run, ...]:
+def difference(memory: Memory, base: bytes, pages: Sequence[int]) -> tuple[Run, ...]:
     """The runs in which a memory differs from its base.
 
     Args:
@@ -215,23 +222,24 @@ def difference(memory: bytes | bytearray, base: bytes, pages: Sequence[int]) -> 
     return tuple(runs)
 
 
-def _differing_words(memory: bytes | bytearray, base: bytes, pages: Sequence[int]) -> list[int]:
-    blocks = []
-    for page in pages:
-        other = base[page : page + PAGE_BYTES] or _ZEROS
+def _differing_words(memory: Memory, base: bytes, pages: Sequence[int]) -> list[int]:
+    blocks, ours, theirs = [], [], []
+    for offset in pages:
+        page, other = memory[offset : offset + PAGE_BYTES], base[offset : offset + PAGE_BYTES] or _ZEROS
         for at in range(0, PAGE_BYTES, _BLOCK_BYTES):
-            if memory[page + at : page + at + _BLOCK_BYTES] != other[at : at + _BLOCK_BYTES]:
-                blocks.append(page + at)
-    ours = b"".join(memory[at : at + _BLOCK_BYTES] for at in blocks)
-    theirs = b"".join(base[at : at + _BLOCK_BYTES] or _ZEROS[:_BLOCK_BYTES] for at in blocks)
+            block, beside = page[at : at + _BLOCK_BYTES], other[at : at + _BLOCK_BYTES]
+            if block != beside:
+                blocks.append(offset + at)
+                ours.append(block)
+                theirs.append(beside)
     # Python has no faster way to find the words that differ than one XOR of large integers.
-    xor = int.from_bytes(ours, "little") ^ int.from_bytes(theirs, "little")
-    words = memoryview(xor.to_bytes(len(ours), "little")).cast("Q")
+    xor = int.from_bytes(b"".join(ours), "little") ^ int.from_bytes(b"".join(theirs), "little")
+    words = memoryview(xor.to_bytes(len(ours) * _BLOCK_BYTES, "little")).cast("Q")
     per_block = _BLOCK_BYTES // WORD_BYTES
     return [blocks[i // per_block] // WORD_BYTES + i % per_block for i in itertools.compress(itertools.count(), words)]
 
 
-def _add_runs(runs: list[Run], memory: bytes | bytearray, words: list[int]) -> None:
+def _add_runs(runs: list[Run], memory: Memory, words: list[int]) -> None:
     """Adds the runs of neighbouring words, and of words with not many between them.
 
     Many runs are joined over wider gaps: each takes Python a hundred times the memory of a word.

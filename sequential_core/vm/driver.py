@@ -37,17 +37,17 @@ from sequential_core.model import (
     ValueAnswer,
 )
 from sequential_core.vm import guest as guests
-from sequential_core.vm import heap, runtime
+from sequential_core.vm import runtime
 from sequential_core.vm.guest import Guest
 from sequential_core.vm.machine import (
     FILE_NAME,
     PRELUDE_NAME,
-    RANDOM_STATE_BYTES,
     Clock,
     GuestError,
     Machine,
     OutOfMemory,
 )
+from sequential_core.vm.snapshot import Changes
 
 _PENDING, _FULFILLED = 0, 1
 
@@ -331,30 +331,15 @@ class Program:
 
     def _snapshot(self) -> bytes:
         machine, limit = self._machine, self._limits.state_bytes
-        memory, pages = self._changed()
-        if len(pages) > _COLLECT_ABOVE_PAGES:
+        changes = Changes(machine, self._guest)
+        if len(changes.pages) > _COLLECT_ABOVE_PAGES:
             machine.call("qjs_run_gc")
-            memory, pages = self._changed()
-        runs = codec.difference(memory, self._guest.base, pages)
+            changes = Changes(machine, self._guest)
         size = machine.memory_bytes // codec.WASM_PAGE_BYTES
-        state = codec.encode(codec.State(self._guest.sha256, size, self._main, runs))
+        state = codec.encode(codec.State(self._guest.sha256, size, self._main, changes.runs()))
         if len(state) > limit:
             raise _Stop(_limit_error(ErrorKind.STATE_LIMIT, f"the state has more than {limit} bytes"))
         return state
-
-    def _changed(self) -> tuple[bytearray, list[int]]:
-        """The memory behind the C stack, its garbage as in the image, and its pages that changed."""
-        machine, manifest, base = self._machine, self._guest.manifest, self._guest.base
-        origin = manifest.stack_end
-        memory = bytearray(machine.read(origin, machine.memory_bytes))
-        random_state = manifest.random_state - origin
-        heap.blank(memory, base, [(random_state, random_state + RANDOM_STATE_BYTES)])
-        with contextlib.suppress(heap.Unexpected):
-            heap.blank(memory, base, heap.free_chunks(memory, manifest.heap_start - origin))
-        pages = codec.changed_pages(memory, base)
-        with contextlib.suppress(heap.Unexpected):
-            heap.blank(memory, base, heap.free_cells(memory, origin, manifest.arena_lists, set(pages)))
-        return memory, pages
 
     def _describe(self, handle: int) -> ErrorDetail:
         """The parts of what the guest threw. Running out of anything meanwhile is left to `_failures`."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import wasmtime
 
 from sequential_core.errors import GuestMismatchError, GuestNotFoundError
-from sequential_core.vm import cache, runtime, wasm
+from sequential_core.vm import cache, heap, runtime, wasm
 
 DIRECTORY = Path(__file__).parent / "guests"
 CURRENT = Path(__file__).parent / "current.sha256"
@@ -83,6 +83,13 @@ class Guest:
     @functools.cached_property
     def clocked_template(self) -> wasmtime.InstancePre:
         return runtime.clocked_linker().instantiate_pre(self._compiled)
+
+    @functools.cached_property
+    def layout(self) -> heap.Layout:
+        """Where the chunks and arenas of the image are."""
+        manifest = self.manifest
+        origin = manifest.stack_end
+        return heap.Layout(self.base, manifest.heap_start - origin, origin, manifest.arena_lists)
 
     def _image(self) -> bytes:
         store = wasmtime.Store(runtime.engine())

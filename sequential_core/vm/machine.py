@@ -82,20 +82,27 @@ class Instance:
     def memory_bytes(self) -> int:
         return self._memory.data_len(self.store)
 
-    def _address(self) -> int:
+    @property
+    def address(self) -> int:
+        """Where the memory begins in that of this process."""
         return ctypes.addressof(self._memory.data_ptr(self.store).contents)
+
+    def view(self, start: int) -> memoryview:
+        """The memory from an address on as it is, until the next call into the guest."""
+        size = self.memory_bytes - start
+        return memoryview((ctypes.c_uint8 * size).from_address(self.address + start)).cast("B")
 
     def read(self, start: int, stop: int) -> bytes:
         if not 0 <= start <= stop <= self.memory_bytes:
             raise IndexError("outside the guest's memory")
-        return ctypes.string_at(self._address() + start, stop - start)
+        return ctypes.string_at(self.address + start, stop - start)
 
     def write(self, start: int, data: bytes) -> None:
         self.write_all([(start, data)])
 
     def write_all(self, runs: Iterable[tuple[int, bytes]], offset: int = 0) -> None:
         """Writes each run of bytes at its address plus `offset`."""
-        address, size = self._address() + offset, self.memory_bytes - offset
+        address, size = self.address + offset, self.memory_bytes - offset
         for start, data in runs:
             if not 0 <= start <= start + len(data) <= size:
                 raise IndexError("outside the guest's memory")

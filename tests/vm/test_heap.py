@@ -230,7 +230,7 @@ def test_a_heap_that_is_not_understood_costs_bytes_and_nothing_else(broken, monk
 
     code, result = PROGRAMS["strings"]
     usual = len(suspended(code).state)
-    monkeypatch.setattr(heap, broken, unexpected)
+    monkeypatch.setattr(heap.Layout, broken, unexpected)
     state = suspended(code).state
     assert len(state) > usual
     assert driver.resume(state, {1: ValueAnswer(0)}) == driver.Completed(result, ())

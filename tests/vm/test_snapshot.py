@@ -1,0 +1,354 @@
+"""That the quick way to a snapshot gives what the plain way does, byte for byte, whatever the image and the program."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import threading
+from pathlib import Path
+
+import pytest
+import reference
+from ballast import loaded
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import DEFAULT, run_cut, run_uncut
+
+from sequential_core import state as codec
+from sequential_core.limits import Limits
+from sequential_core.vm import driver, heap, pages, snapshot
+from sequential_core.vm import guest as guests
+from sequential_core.vm.guest import Guest
+from sequential_core.vm.heap import Unexpected
+from sequential_core.vm.machine import Machine
+
+
+@functools.cache
+def guest_of(kind: str) -> Guest:
+    """ "pinned" is mapped from its compiled file; "large" has 1,000 chunks and arenas, and is mapped from memory."""
+    return guests.current() if kind == "pinned" else loaded(1000)
+
+
+@pytest.fixture(params=["pinned", "large"])
+def guest(request, monkeypatch) -> Guest:
+    chosen = guest_of(request.param)
+    monkeypatch.setattr(guests, "current", lambda: chosen)
+    monkeypatch.setattr(guests, "load", lambda _sha256: chosen)
+    return chosen
+
+
+@pytest.fixture(params=["the kernel tells", "all is compared"])
+def way(request, monkeypatch) -> str:
+    if request.param == "all is compared":
+        monkeypatch.setattr(pages, "can_be_told", lambda _guest: False)
+    return request.param
+
+
+class Checked(snapshot.Changes):
+    """Changes that were compared to the reference."""
+
+    made = 0
+
+    def __init__(self, machine: Machine, guest: Guest) -> None:
+        expected_pages, expected_runs = reference.changes(machine, guest)
+        super().__init__(machine, guest)
+        assert self.pages == expected_pages
+        assert self.runs() == expected_runs
+        Checked.made += 1
+
+
+@pytest.fixture
+def checked(monkeypatch) -> type[Checked]:
+    monkeypatch.setattr(driver, "Changes", Checked)
+    monkeypatch.setattr(Checked, "made", 0)
+    return Checked
+
+
+PROGRAMS = {
+    "little": "const a = [1]; a.push(await fetch('x')); a",
+    "loop": "let n = 0; for (let i = 0; i < 25; i++) n += (await fetch('u' + i)).length; n",
+    "growth": (
+        "const kept = []; for (let i = 0; i < 4; i++) { kept.push('x'.repeat(4e5 + i)); await fetch('x') }"
+        "kept.length = 2; await fetch('y'); kept.map(s => s.length)"
+    ),
+    "large holes": (
+        "const a = []; for (let i = 0; i < 40; i++) a.push(new Uint8Array(100000 + i).fill(i));"
+        "await fetch('x'); for (let i = 0; i < 40; i += 2) a[i] = null; await fetch('y');"
+        "a.reduce((sum, b) => sum + (b ? b[5] : 0), 0)"
+    ),
+    "baked things freed": (
+        "const b = globalThis.ballast ?? []; await fetch('x'); for (let i = 0; i < b.length; i += 5) b[i] = null;"
+        "await fetch('y'); b.length = b.length >> 1; const more = b.map((x, i) => ({ x, i })); await fetch('z');"
+        "globalThis.ballast = null; const n = more.length; more.length = 3; await fetch('w'); typeof n"
+    ),
+    "200,000 objects dropped": (
+        "let all = []; for (let i = 0; i < 200000; i++) all.push({ id: i, name: `item ${i}` }); all = null;"
+        "const a = await fetch('x'); [a, await fetch('y')]"
+    ),
+    "cells": (
+        "let all = []; for (let i = 0; i < 9000; i++) all.push({ ['k' + (i % 50)]: 'v' + i, f() { return i } });"
+        "all = all.filter((_, i) => i % 100 === 7); const a = await fetch('x');"
+        "all = all.filter((_, i) => i % 3); await fetch('y'); [all.length, all.reduce((n, o) => n + o.f(), 0), a]"
+    ),
+    "cycles": (
+        "for (let i = 0; i < 4000; i++) { const o = { i }; o.o = [o] } await fetch('x');"
+        "for (let i = 0; i < 4000; i++) { const o = { i }; o.o = [o] } await fetch('y'); 'end'"
+    ),
+    # What looks like an arena of cells of 16 bytes, and like free chunks, over and over.
+    "bytes of the code's own": (
+        "const words = new Uint32Array(1 << 16);"
+        "for (let i = 0; i + 6 <= words.length; i += 6) words.set([0x120000 + i * 4, 0x120000, 0, 0, 253, 5], i);"
+        "const again = words.map(x => x >> 1 & ~7); await fetch('x'); words.fill(0x13); await fetch('y');"
+        "[words[7], again.length]"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_both_ways_give_the_same_runs_at_every_pause(name, guest, way, checked):
+    limits = Limits(cpu_seconds=60, state_bytes=1 << 26)
+    cut = run_cut(PROGRAMS[name], limits=limits)
+    assert checked.made >= cut.pauses > 0
+    assert cut.result is not None
+    assert run_uncut(PROGRAMS[name], limits=limits).meaning == cut.meaning
+
+
+@st.composite
+def programs(draw) -> str:
+    """Makes things and lets go of them between pauses, of the image's things too."""
+    lines = ["const kept = []; const baked = globalThis.ballast ?? [];"]
+    for _ in range(draw(st.integers(1, 5))):
+        for _ in range(draw(st.integers(1, 4))):
+            count, size = draw(st.integers(1, 300)), draw(st.sampled_from([3, 17, 60, 130, 400, 700, 5000]))
+            lines.append(
+                draw(
+                    st.sampled_from(
+                        [
+                            f"for (let i = 0; i < {count}; i++) kept.push({{ i, text: 'x'.repeat({size}) + i }});",
+                            f"for (let i = 0; i < {count}; i++) kept.push(new Uint8Array({size}).fill(i));",
+                            f"for (let i = 0; i < {count}; i++) {{ const o = {{ i }}; o.o = [o, 'y'.repeat({size})] }}",
+                            f"kept.splice({count} % (kept.length + 1), {size});",
+                            f"for (let i = 0; i < kept.length; i += {size}) kept[i] = () => kept[i + {count}];",
+                            f"for (let i = {count}; i < baked.length; i += {size}) baked[i] = null;",
+                            f"for (let i = {count}; i < baked.length; i += {size}) if (baked[i]) baked[i].more = [i];",
+                            f"baked.length = Math.min(baked.length, {count * size});",
+                            f"kept.push('z'.repeat({count * size}).split('', {count}));",
+                        ]
+                    )
+                )
+            )
+        lines.append("await fetch('x');")
+    return "\n".join([*lines, "[kept.length, baked.length]"])
+
+
+@pytest.mark.parametrize("kind", ["pinned", "large"])
+@settings(max_examples=20)
+@given(code=programs())
+def test_any_program_gives_the_same_both_ways(kind, code):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guests, "current", lambda: guest_of(kind))
+        patch.setattr(guests, "load", lambda _sha256: guest_of(kind))
+        patch.setattr(driver, "Changes", Checked)
+        assert run_cut(code).meaning == run_uncut(code).meaning
+
+
+# --- Layout: damage ------------------------------------------------------------------------------
+
+
+def damaged(base: bytes, chance: random.Random) -> tuple[bytearray, list[int]]:
+    """A memory that differs from an image in some words, more or less telling ones; and pages with all of these."""
+    memory = bytearray(base.ljust(len(base) + chance.choice([0, 0, 65536]), b"\0"))
+    words = memoryview(memory).cast("I")
+    changed = set()
+    for _ in range(chance.choice([0, 1, 1, 2, 5, 30])):
+        at = chance.randrange(len(words))
+        if chance.random() < 0.7:  # near the header of a chunk or an arena, most of them
+            at = next((i for i in range(at, len(words)) if words[i] and words[i] & 7 == 3), at)
+            at = min(at + chance.choice([0, 0, 0, 1, 2, 5, 6]), len(words) - 1)
+        words[at] = chance.choice(
+            [
+                words[at] ^ 1 << chance.randrange(8),
+                words[at] + 16 & 0xFFFFFFFF,
+                words[chance.randrange(len(words))],
+                chance.randrange(1 << 32),
+                0,
+            ]
+        )
+        changed.add(at * 4 & -codec.PAGE_BYTES)
+    words.release()
+    changed.update(chance.randrange(len(memory)) & -codec.PAGE_BYTES for _ in range(chance.choice([0, 1, 20])))
+    return memory, sorted(changed)
+
+
+def outcome(walk) -> list[heap.Range] | None:
+    try:
+        return walk()
+    except Unexpected:
+        return None
+
+
+def touching(ranges: list[heap.Range] | None, changed: list[int]) -> list[heap.Range] | None:
+    inside = [(page, page + codec.PAGE_BYTES) for page in changed]
+    if ranges is None:
+        return None
+    return sorted(r for r in ranges if any(r[0] < stop and start < r[1] for start, stop in inside))
+
+
+@pytest.mark.parametrize("kind", ["pinned", "large"])
+@settings(max_examples=150)
+@given(seed=st.integers(0, 2**32))
+def test_a_layout_walks_a_damaged_heap_as_the_whole_walk_does(kind, seed):
+    guest = guest_of(kind)
+    manifest = guest.manifest
+    origin = manifest.stack_end
+    memory, changed = damaged(guest.base, random.Random(seed))
+
+    expected = outcome(lambda: heap.free_chunks(memory, manifest.heap_start - origin))
+    found = outcome(lambda: guest.layout.free_chunks(memoryview(memory).cast("I"), changed))
+    assert touching(found, changed) == touching(expected, changed)
+
+    expected = outcome(lambda: heap.free_cells(memory, origin, manifest.arena_lists, set(changed)))
+    found = outcome(lambda: guest.layout.free_cells(lambda a, b: bytes(memory[a:b]), len(memory), changed))
+    assert found == expected
+
+
+# --- Pages ---------------------------------------------------------------------------------------
+
+linux_tells = pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="the kernel has no pagemap")
+
+
+def machine_of(guest: Guest) -> Machine:
+    machine = Machine(guest, DEFAULT)
+    machine.prepare()
+    return machine
+
+
+@linux_tells
+def test_the_kernel_tells_where_there_is_a_pagemap(guest):
+    assert pages.can_be_told(guest)
+
+
+@linux_tells
+def test_a_page_that_was_only_read_is_not_told(guest):
+    machine = Machine(guest, DEFAULT)
+    machine.read(0, machine.memory_bytes)
+    assert pages.own(machine, guest.manifest.stack_end) == []
+
+
+@linux_tells
+def test_every_page_that_was_written_is_told(guest):
+    machine, origin = Machine(guest, DEFAULT), guest.manifest.stack_end
+    machine.grow(32)
+    last = machine.memory_bytes
+    chance, written = random.Random(7), set()
+    for _ in range(100):
+        at = chance.randrange(origin, last)
+        machine.write(at, b"\x55")
+        written.add(at - origin & -codec.PAGE_BYTES)
+    found = pages.own(machine, origin)
+    assert found is not None
+    assert written <= set(found)
+    differing = pages.differing(machine, guest)
+    assert differing == codec.changed_pages(machine.read(origin, last), guest.base)
+    assert set(differing) <= set(found)
+
+
+@linux_tells
+def test_a_page_written_as_it_was_is_told_but_is_no_change(guest):
+    machine, origin = machine_of(guest), guest.manifest.stack_end
+    at = origin + len(guest.base) // 2
+    machine.write(at, machine.read(at, at + 8))
+    assert at - origin & -codec.PAGE_BYTES in pages.candidates(machine, guest, guest.manifest.random_state)
+    assert snapshot.Changes(machine, guest).pages == []
+
+
+LIES = {
+    "no page": bytes,
+    "only pages of files": lambda count: (bytes(7) + b"\xa1") * (count // 8),
+    "fewer pages": lambda count: (bytes(7) + b"\x81") * (count // 8 - 1),
+    "nothing": lambda _count: b"",
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_pagemap_that_lies_is_not_believed(lie, guest, monkeypatch):
+    machine = machine_of(guest)
+    at = guest.manifest.heap_start + 4096
+    machine.write(at, bytes(x ^ 1 for x in machine.read(at, at + 8)))
+    pages.can_be_told(guest)
+    monkeypatch.setattr(os, "pread", lambda _handle, count, _offset: lie(count))
+    assert pages.candidates(machine, guest, guest.manifest.random_state) == pages.differing(machine, guest)
+    pages.can_be_told.cache_clear()
+    assert not pages.can_be_told(guest)
+    pages.can_be_told.cache_clear()
+
+
+def test_without_a_pagemap_all_is_compared(guest, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    machine = machine_of(guest)
+    pages.can_be_told(guest)
+    monkeypatch.setattr(os, "open", refuse)
+    assert pages.candidates(machine, guest, guest.manifest.random_state) == pages.differing(machine, guest)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [(4096, [8192]), (16384, [0, 4096, 8192, 12288]), (1024, None), (6000, None)]
+)
+def test_pages_of_the_system_are_told_as_ours(size, shown, guest, monkeypatch):
+    machine, origin = Machine(guest, DEFAULT), guest.manifest.stack_end
+    asked = []
+
+    def pread(_handle, count, offset):
+        asked.append((count, offset))
+        at = 2 if size == 4096 else 0
+        return bytes(8 * at + 7) + b"\x81" + bytes(count - 8 * at - 8)
+
+    monkeypatch.setattr(pages, "_system_page_bytes", lambda: 0 if size % 4096 else size)
+    monkeypatch.setattr(os, "pread", pread)
+    if (machine.address + origin) % size == 0 or shown is None:
+        assert pages.own(machine, origin) == shown
+    if asked:
+        assert asked == [((machine.memory_bytes - origin) // size * 8, (machine.address + origin) // size * 8)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_machine_goes_on_in_a_forked_process_and_loses_nothing(guest):
+    """What was written before the fork, and what is written after it in the child, with the parent writing too."""
+    origin = guest.manifest.stack_end
+    machine = machine_of(guest)
+    before, after = origin + 5 * 4096 + 8, origin + len(guest.base) - 20000
+    machine.write(before, b"\x55" * 8)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            machine.write(after, b"\x66" * 8)
+            expected = codec.changed_pages(machine.read(origin, machine.memory_bytes), guest.base)
+            found = pages.candidates(machine, guest, guest.manifest.random_state)
+            code = 0 if set(expected) <= set(found) and before - origin & -4096 in found else 2
+        finally:
+            os._exit(code)
+    machine.write(after - 8192, b"\x77" * 8)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    found = pages.candidates(machine, guest, guest.manifest.random_state)
+    assert {each - origin & -4096 for each in (before, after - 8192)} <= set(found)
+
+
+def test_snapshots_on_many_threads_at_once_lose_nothing(guest, checked):
+    results: list[object] = []
+
+    def work() -> None:
+        results.append(run_cut(PROGRAMS["loop"]).result)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 6
+    assert len(set(map(str, results))) == 1
