@@ -17,6 +17,11 @@ from sequential_core.vm.machine import PRELUDE_NAME, SCRATCH_BYTES, GuestError, 
 # The functions of the prelude that the host calls.
 _FUNCTIONS = ("begin", "describe", "forget", "isPending", "rejected", "report", "result", "settle", "turn")
 
+# Uses everything once.
+_WARM = "warm"
+
+_FULFILLED = 1
+
 # Flags of qjs_compile: the prelude needs neither its source nor its line tables.
 _STRIP_SOURCE, _STRIP_DEBUG = 1 << 4, 1 << 5
 
@@ -60,6 +65,9 @@ EXPORTS = (
     "wasm_malloc",
 )
 
+# Arenas of each size that a program finds empty.
+FRESH_ARENAS = 2
+
 _FIXED_NANOSECONDS = 1_700_000_000_000_000_000
 _MASK64 = (1 << 64) - 1
 
@@ -81,24 +89,30 @@ def bake(engine_module: bytes, prelude: bytes, packages: dict[str, str]) -> byte
     """
     if wasm.mutable_globals(engine_module) != 1:
         raise BakeError("the engine has mutable globals besides its stack pointer")
+    # In an instance of its own: what the compiler used would stay in the image as free memory.
+    compiled = _compile(_initialised(engine_module), prelude)
     instance = _initialised(engine_module)
     instance.call("qjs_set_max_stack_size", ENGINE_STACK_BYTES)
     instance.call("qjs_set_memory_limit", DEFAULT_ENGINE_MEMORY_BYTES)
 
-    functions = _run_prelude(instance, prelude)
+    functions = _run_prelude(instance, compiled)
     instance.call("qjs_set_promise_rejection_handler", 1)
     undefined = instance.call("qjs_get_undefined")
     scratch = instance.put(bytes(SCRATCH_BYTES - 1))
     random_state = _find_random_state(instance)
     instance.run_jobs()
     instance.call("qjs_run_gc")
+    arena_lists = heap.find_arena_lists(
+        bytearray(instance.read(0, instance.memory_bytes)), instance.call("qjs_get_runtime_ptr")
+    )
+    _tidy(instance, arena_lists)
 
     memory = bytearray(instance.read(0, instance.memory_bytes))
     memory[:STACK_END] = bytes(STACK_END)  # dead
     manifest = Manifest(
         stack_end=STACK_END,
         heap_start=heap.find_first_chunk(memory, STACK_END, scratch),
-        arena_lists=heap.find_arena_lists(memory, instance.call("qjs_get_runtime_ptr")),
+        arena_lists=arena_lists,
         random_state=random_state,
         scratch=scratch,
         context=instance.call("qjs_get_context_ptr"),
@@ -166,21 +180,49 @@ def _fixed_host() -> wasmtime.Linker:
     return linker
 
 
-def _run_prelude(instance: Instance, prelude: bytes) -> dict[str, int]:
+def _compile(instance: Instance, code: bytes) -> bytes:
+    """The bytecode of a script, without its source and its lines: these would be half of the image."""
+    at, name, length_at = instance.put(code), instance.put(PRELUDE_NAME.encode()), instance.put(bytes(3))
+    compiled = instance.call("qjs_compile", at, len(code), name, 0, _STRIP_SOURCE | _STRIP_DEBUG, length_at)
+    if compiled == 0:
+        raise GuestError(instance.call("qjs_get_exception"))
+    return instance.read(compiled, compiled + instance.word(length_at))
+
+
+def _run_prelude(instance: Instance, compiled: bytes) -> dict[str, int]:
     """Evaluates the prelude; returns handles of the functions that the host calls."""
-    setup = _eval_stripped(instance, prelude)
+    try:
+        return _prelude_functions(instance, compiled)
+    except GuestError as error:
+        at = instance.call("qjs_get_string", error.handle)
+        raise BakeError(f"the prelude failed: {_c_string(instance, at)}") from None
+
+
+def _c_string(instance: Instance, at: int) -> str:
+    return instance.read(at, instance.memory_bytes).partition(b"\0")[0].decode(errors="replace")
+
+
+def _prelude_functions(instance: Instance, compiled: bytes) -> dict[str, int]:
+    at = instance.put(compiled)
+    setup = instance.checked(instance.call("qjs_eval_bytecode", at, len(compiled)))
+    instance.call("wasm_free", at)
     name = instance.put(b"host")
     host = instance.checked(instance.call("qjs_new_host_function", name, 4, 7))
     arguments = instance.put(host.to_bytes(4, "little"))
     exported = instance.checked(instance.call("qjs_call", setup, instance.call("qjs_get_undefined"), 1, arguments))
     functions = {}
-    for key in _FUNCTIONS:
+    for key in (*_FUNCTIONS, _WARM):
         at = instance.put(key.encode())
         functions[key] = instance.checked(instance.call("qjs_get_prop_string", exported, at))
         instance.call("wasm_free", at)
+    warm = functions.pop(_WARM)
+    done = instance.checked(instance.call("qjs_call", warm, instance.call("qjs_get_undefined"), 0, arguments))
+    instance.run_jobs()
+    if instance.call("qjs_promise_state", done) != _FULFILLED:
+        raise GuestError(instance.call("qjs_promise_result", done))
     for at in (name, arguments):
         instance.call("wasm_free", at)
-    for handle in (setup, host, exported):
+    for handle in (setup, host, exported, warm, done):
         instance.call("qjs_free_value", handle)
     return functions
 
@@ -193,16 +235,24 @@ def _eval(instance: Instance, code: bytes) -> int:
     return instance.checked(handle)
 
 
-def _eval_stripped(instance: Instance, code: bytes) -> int:
-    """Evaluates code by way of its bytecode, which can leave out its source and its lines: half of the image."""
-    at, name, length_at = instance.put(code), instance.put(PRELUDE_NAME.encode()), instance.put(bytes(3))
-    compiled = instance.call("qjs_compile", at, len(code), name, 0, _STRIP_SOURCE | _STRIP_DEBUG, length_at)
-    if compiled == 0:
-        raise GuestError(instance.call("qjs_get_exception"))
-    handle = instance.call("qjs_eval_bytecode", compiled, instance.word(length_at))
-    for each in (at, name, length_at, compiled):
-        instance.call("wasm_free", each)
-    return instance.checked(handle)
+def _tidy(instance: Instance, arena_lists: int) -> None:
+    """Fills the holes that the prelude left in the arenas, and gives each size arenas of its own for what comes.
+
+    What a program makes is then side by side: fewer runs in its states, and fewer pages to look at. And the links of the
+    free cells in its first arenas are those of the image.
+    """
+    context = instance.call("qjs_get_context_ptr")
+    memory = instance.read(0, instance.memory_bytes)
+    free = heap.count_free_cells(memory, arena_lists)
+    for size, holes in zip(heap.CELL_BYTES, free, strict=True):
+        wanted = size - heap.CELL_HEADER_BYTES
+        for _ in range(holes):
+            instance.call("js_malloc", context, wanted)
+        cells = [instance.call("js_malloc", context, wanted) for _ in range(heap.cells_in_arena(size) * FRESH_ARENAS)]
+        # One cell stays in each, or it would be given back; the others go from the last to the first, which is the next.
+        kept = cells[:: heap.cells_in_arena(size)]
+        for cell in sorted(set(cells) - set(kept), reverse=True):
+            instance.call("js_free", context, cell)
 
 
 def _find_random_state(instance: Instance) -> int:

@@ -47,6 +47,7 @@ LIST_HEAD_BYTES = 8
 _ARENA_HEADER_BYTES = 24
 _ARENA_MAX_BYTES = 4096
 _CELL_KEPT_BYTES = 4
+CELL_HEADER_BYTES = 8
 _NO_CELL = 0xFFFF
 
 _PAGE_BYTES = 4096
@@ -278,6 +279,19 @@ def image(base: bytes, start: int, stop: int) -> bytes:
     """A part of `base`, which counts as zeros behind its end."""
     part = base[start:stop]
     return part if stop <= len(base) else part.ljust(stop - start, b"\0")
+
+
+def cells_in_arena(size: int) -> int:
+    """How many cells of a size an arena has."""
+    return (_ARENA_MAX_BYTES - _ARENA_HEADER_BYTES) // size
+
+
+def count_free_cells(memory: bytes, lists: int) -> list[int]:
+    """The number of free cells of each size, in a whole memory."""
+    halves = memoryview(memory).cast("H")
+    return [
+        sum(halves[at + 20 >> 1] - halves[at + 18 >> 1] for at in arenas) for arenas in _arenas(memory, 0, lists)
+    ]
 
 
 # --- For the bake --------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ _WITH_LONG_RESULT = frozenset({"JS_Eval2"})
 _WITHOUT_RESULT = frozenset(
     {
         "_initialize",
+        "js_free",
         "qjs_free_cstring",
         "qjs_free_value",
         "qjs_run_gc",

@@ -5,7 +5,7 @@
 import { parseMultipart } from '@remix-run/multipart-parser';
 import { formDataToBlob } from 'formdata-polyfill/esm.min.js';
 import Blob from 'fetch-blob';
-import MIMEType from 'whatwg-mimetype';
+import { MIMEType } from 'whatwg-mimetype';
 import {
   NativeString, NativeTypeError, NativeUint8Array, create, getOwnPropertyDescriptor, isBuffer, isObject, isView, parse,
   uncurry, wellFormed,

@@ -17,3 +17,4 @@ import './fetch.js';
 export { forget, isPending, rejected, report, settle, turn } from './pending.js';
 export { describe, result } from './outcome.js';
 export { begin } from './scope.js';
+export { warm } from './warm.js';
