@@ -238,8 +238,8 @@ def _eval(instance: Instance, code: bytes) -> int:
 def _tidy(instance: Instance, arena_lists: int) -> None:
     """Fills the holes that the prelude left in the arenas, and gives each size arenas of its own for what comes.
 
-    What a program makes is then side by side: fewer runs in its states, and fewer pages to look at. And the links of the
-    free cells in its first arenas are those of the image.
+    What a program makes is then side by side: fewer runs in its states, and fewer pages to look at. And the links of
+    the free cells in its first arenas are those of the image.
     """
     context = instance.call("qjs_get_context_ptr")
     memory = instance.read(0, instance.memory_bytes)
@@ -249,7 +249,7 @@ def _tidy(instance: Instance, arena_lists: int) -> None:
         for _ in range(holes):
             instance.call("js_malloc", context, wanted)
         cells = [instance.call("js_malloc", context, wanted) for _ in range(heap.cells_in_arena(size) * FRESH_ARENAS)]
-        # One cell stays in each, or it would be given back; the others go from the last to the first, which is the next.
+        # One cell stays in each, or it would be given back. The others go, the last one first: the first is next.
         kept = cells[:: heap.cells_in_arena(size)]
         for cell in sorted(set(cells) - set(kept), reverse=True):
             instance.call("js_free", context, cell)

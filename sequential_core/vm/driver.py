@@ -250,11 +250,12 @@ class Program:
 
     def _report(self) -> None:
         """Lets the prelude report what was rejected and nobody handles, but for what will be the outcome."""
-        machine, outcome = self._machine, [self._main]
+        machine = self._machine
+        machine.call("qjs_free_value", machine.apply("forget", self._main))
         if machine.call("qjs_promise_state", self._main) == _FULFILLED:
-            outcome.append(machine.property(machine.call("qjs_promise_result", self._main), "value"))
-        for promise in outcome:
-            machine.call("qjs_free_value", machine.apply("forget", promise))
+            value = machine.completion(self._main)
+            machine.call("qjs_free_value", machine.apply("forget", value))
+            machine.call("qjs_free_value", value)
         machine.call("qjs_free_value", machine.apply("report"))
 
     def _restore(self, paused: codec.State) -> None:
@@ -284,10 +285,9 @@ class Program:
         status = machine.call("qjs_promise_state", self._main)
         if status == _PENDING:
             raise _Stop(_deadlock())
-        value = machine.call("qjs_promise_result", self._main)
         if status != _FULFILLED:
-            raise GuestError(value)
-        return self._completed(value)
+            raise GuestError(machine.call("qjs_promise_result", self._main))
+        return self._completed(machine.completion(self._main))
 
     def _is_open(self) -> bool:
         """Whether the main promise, or the promise that it gave, is still to be settled."""
@@ -295,12 +295,13 @@ class Program:
         status = machine.call("qjs_promise_state", self._main)
         if status != _FULFILLED:
             return status == _PENDING
-        value = machine.property(machine.call("qjs_promise_result", self._main), "value")
-        return bool(machine.call("qjs_is_promise", value)) and machine.call("qjs_promise_state", value) == _PENDING
+        value = machine.completion(self._main)
+        is_open = machine.call("qjs_is_promise", value) and machine.call("qjs_promise_state", value) == _PENDING
+        machine.call("qjs_free_value", value)
+        return bool(is_open)
 
     def _completed(self, value: int) -> Completed:
         machine, limits = self._machine, self._limits
-        value = machine.property(value, "value")
         if machine.call("qjs_is_promise", value):
             # The final expression is a promise, such as a call of an async function: its value counts.
             status = machine.call("qjs_promise_state", value)

@@ -6,6 +6,7 @@ Values of the guest are held by handles: addresses of boxed JSValues inside its 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import struct
@@ -220,6 +221,13 @@ class Machine(Instance):
         self.call("qjs_free_value", handle)
         return value
 
+    def completion(self, promise: int) -> int:
+        """A handle of what the script of that promise, which is fulfilled, came to."""
+        result = self.call("qjs_promise_result", promise)
+        value = self.property(result, "value")
+        self.call("qjs_free_value", result)
+        return value
+
     def property(self, handle: int, name: str) -> int:
         at = self.put(name.encode())
         value = self.call("qjs_get_prop_string", handle, at)
@@ -254,7 +262,9 @@ class Machine(Instance):
     def rejected(self, promise: int, reason: int, handled: int) -> None:
         """Tells the prelude of a promise that was rejected and has no handler, or has one now."""
         flag = self.call("qjs_get_true" if handled else "qjs_get_false")
-        self.call("qjs_free_value", self.apply("rejected", promise, reason, flag))
+        # Where there is no room for that, on the stack or in the memory, the code learns of it soon enough.
+        with contextlib.suppress(GuestError):
+            self.call("qjs_free_value", self.apply("rejected", promise, reason, flag))
         for handle in (promise, reason, flag):
             self.call("qjs_free_value", handle)
 

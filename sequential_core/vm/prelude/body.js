@@ -2,6 +2,7 @@
 //
 // A body is a record {source, stream, used}. Its source is a string, a Uint8Array that nobody else has, or a Blob. A stream is
 // only made of it when the code asks for one: until then the state has the bytes once, as they came.
+import { TextDecoder, TextEncoder } from '@exodus/bytes/encoding.js';
 import { parseMultipart } from '@remix-run/multipart-parser';
 import { formDataToBlob } from 'formdata-polyfill/esm.min.js';
 import Blob from 'fetch-blob';

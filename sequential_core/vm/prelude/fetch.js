@@ -1,4 +1,5 @@
 // fetch: a pending request, and the promise that its answer settles.
+import { TextDecoder } from '@exodus/bytes/encoding.js';
 import fromDataUrl from 'data-urls';
 import {
   NativeError, NativePromise, NativeString, NativeTypeError, create, exec, expose, quote, reject, slice, toBase64,

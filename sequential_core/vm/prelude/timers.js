@@ -13,7 +13,10 @@ const SHOWN = 16;
 
 const byId = new NativeMap();
 const heap = create(null); // from 1 on
-let size = 0, lastId = 0, nesting = 0, kept = 0;
+let size = 0, lastId = 0, order = 0, nesting = 0, kept = 0;
+
+// After the bake has used a timer, the first of a task is number 1 all the same.
+export const restart = () => { lastId = order = 0; };
 
 const before = (a, b) => a.due < b.due || (a.due === b.due && a.order < b.order);
 
@@ -33,7 +36,6 @@ const sink = (timer, at) => {
   place(timer, at);
 };
 
-let order = 0;
 const insert = (timer, delay) => {
   timer.due = now() + (timer.nesting > NESTING_CLAMPED && delay < CLAMPED_MILLISECONDS ? CLAMPED_MILLISECONDS : delay);
   timer.order = ++order;

@@ -1,6 +1,8 @@
 // Runs last in the bake, and makes what is otherwise made at its first use: the engine builds its functions when they are
 // looked up, packages fill their registries when they are called. All that is then in the image, and in no state.
 
+import { restart } from './timers.js';
+
 const seen = new Set();
 const touch = (first) => {
   const waiting = [first];
@@ -57,4 +59,5 @@ export const warm = () => use().then(() => {
     'a'.matchAll(/a/g), [].values().map((x) => x), Iterator.from({ next() {} }), (function () { return arguments; })(),
   ]) touch(value);
   seen.clear();
+  restart();
 });
