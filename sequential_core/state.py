@@ -26,7 +26,6 @@ import itertools
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import zstandard
 
@@ -61,12 +60,6 @@ _ZSTD_LEVEL = 3
 Run = tuple[int, bytes]
 
 
-class Memory(Protocol):
-    """Bytes, or something that gives slices of them."""
-
-    def __getitem__(self, part: slice, /) -> bytes | bytearray: ...
-
-
 @dataclass(frozen=True, slots=True)
 class State:
     """A memory as a difference to the image of a guest.
@@ -87,23 +80,25 @@ class State:
 
 def encode(state: State) -> bytes:
     """The bytes of a state."""
-    gaps, lengths, end = [], [], 0
-    for offset, data in state.runs:
+    return pack(state.guest, state.memory_pages, state.main, len(state.runs), body(state.runs))
+
+
+def body(runs: Iterable[Run]) -> bytes:
+    """Runs as the body of a state has them, not compressed."""
+    gaps, lengths, contents, end = [], [], [], 0
+    for offset, data in runs:
         gaps.append((offset - end) // WORD_BYTES)
         lengths.append(len(data) // WORD_BYTES)
+        contents.append(data)
         end = offset + len(data)
-    raw = b"".join([_varints(gaps + lengths), *(data for _, data in state.runs)])
-    header = _HEADER.pack(
-        _MAGIC,
-        FORMAT_VERSION,
-        state.memory_pages,
-        state.main,
-        len(state.runs),
-        len(raw),
-        bytes.fromhex(state.guest),
-    )
-    body = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_content_size=False).compress(raw)
-    return header + _digest(header, body) + body
+    return b"".join([_varints(gaps + lengths), *contents])
+
+
+def pack(guest: str, memory_pages: int, main: int, count: int, raw: bytes) -> bytes:
+    """The bytes of a state of so many runs; `raw` is what `body` gave for them."""
+    header = _HEADER.pack(_MAGIC, FORMAT_VERSION, memory_pages, main, count, len(raw), bytes.fromhex(guest))
+    compressed = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_content_size=False).compress(raw)
+    return header + _digest(header, compressed) + compressed
 
 
 def decode(data: bytes) -> State:
@@ -208,7 +203,7 @@ def changed_pages(memory: bytes | bytearray, base: bytes) -> list[int]:
 _ZEROS = bytes(PAGE_BYTES)
 
 
-def difference(memory: Memory, base: bytes, pages: Sequence[int]) -> tuple[Run, ...]:
+def difference(memory: bytes | bytearray, base: bytes, pages: Sequence[int]) -> tuple[Run, ...]:
     """The runs in which a memory differs from its base.
 
     Args:
@@ -222,7 +217,7 @@ def difference(memory: Memory, base: bytes, pages: Sequence[int]) -> tuple[Run, 
     return tuple(runs)
 
 
-def _differing_words(memory: Memory, base: bytes, pages: Sequence[int]) -> list[int]:
+def _differing_words(memory: bytes | bytearray, base: bytes, pages: Sequence[int]) -> list[int]:
     blocks, ours, theirs = [], [], []
     for offset in pages:
         page, other = memory[offset : offset + PAGE_BYTES], base[offset : offset + PAGE_BYTES] or _ZEROS
@@ -239,7 +234,7 @@ def _differing_words(memory: Memory, base: bytes, pages: Sequence[int]) -> list[
     return [blocks[i // per_block] // WORD_BYTES + i % per_block for i in itertools.compress(itertools.count(), words)]
 
 
-def _add_runs(runs: list[Run], memory: Memory, words: list[int]) -> None:
+def _add_runs(runs: list[Run], memory: bytes | bytearray, words: list[int]) -> None:
     """Adds the runs of neighbouring words, and of words with not many between them.
 
     Many runs are joined over wider gaps: each takes Python a hundred times the memory of a word.

@@ -24,7 +24,7 @@ import wasmtime
 from sequential_core.vm import cache, runtime
 from sequential_core.vm.bake import BakeError, bake
 from sequential_core.vm.bundle import BundleError, bundle
-from sequential_core.vm.guest import CURRENT, DIRECTORY
+from sequential_core.vm.guest import CURRENT, DIRECTORY, SNAPSHOT_PROGRAM
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,13 +77,16 @@ def build(*, pin: bool = False) -> Path:
 
 
 def precompile(target: str, folder: Path) -> list[Path]:
-    """Compiles every guest of this installation for `target` into `folder`; returns the paths.
+    """Compiles every guest of this installation, and what takes their snapshots, for `target` into `folder`.
 
     The code assumes no more of the CPU than every machine of that kind has, and is the same bytes wherever it is made.
 
     Args:
         target: "x86_64-unknown-linux-gnu" or "aarch64-unknown-linux-gnu".
         folder: must exist.
+
+    Returns:
+        The paths of the files.
 
     Raises:
         BuildError: this machine is of another architecture. wasmtime's wheels compile for their own only.
@@ -93,9 +96,10 @@ def precompile(target: str, folder: Path) -> list[Path]:
         raise BuildError(f"wasmtime on {machine} cannot compile for {target}; run this with a Python of that machine")
     engine = wasmtime.Engine(runtime.config(target))
     paths = []
-    for guest in sorted(DIRECTORY.glob("*.wasm")):
-        path = folder / cache.shipped_name(guest.stem, target)
-        path.write_bytes(wasmtime.Module(engine, guest.read_bytes()).serialize())
+    for module in (*sorted(DIRECTORY.glob("*.wasm")), SNAPSHOT_PROGRAM):
+        content = module.read_bytes()
+        path = folder / cache.shipped_name(hashlib.sha256(content).hexdigest(), target)
+        path.write_bytes(wasmtime.Module(engine, content).serialize())
         paths.append(path)
     return paths
 

@@ -37,7 +37,7 @@ from sequential_core.model import (
     ValueAnswer,
 )
 from sequential_core.vm import guest as guests
-from sequential_core.vm import runtime
+from sequential_core.vm import runtime, snapshot
 from sequential_core.vm.guest import Guest
 from sequential_core.vm.machine import (
     FILE_NAME,
@@ -47,13 +47,12 @@ from sequential_core.vm.machine import (
     Machine,
     OutOfMemory,
 )
-from sequential_core.vm.snapshot import Changes
 
 _PENDING, _FULFILLED = 0, 1
 
-# From here on a snapshot is preceded by a collection of cyclic garbage, which takes as long as
-# there are live objects: 0.15 ms for a small program.
-_COLLECT_ABOVE_PAGES = 64
+# Above so many bytes of changes cyclic garbage is collected, and the snapshot taken again. A collection visits every
+# object, those of the image too: it must have something to gain. These are about 8 KB when compressed.
+_COLLECT_ABOVE_BYTES = 32 << 10
 
 # The engine gives line 0 to the initialisers of static fields.
 _POSITION = re.compile(re.escape(FILE_NAME) + r":([1-9]\d{0,8}):(\d{1,9})")
@@ -332,12 +331,12 @@ class Program:
 
     def _snapshot(self) -> bytes:
         machine, limit = self._machine, self._limits.state_bytes
-        changes = Changes(machine, self._guest)
-        if len(changes.pages) > _COLLECT_ABOVE_PAGES:
+        taken = snapshot.take(machine, self._guest)
+        if len(taken.body) > _COLLECT_ABOVE_BYTES:
             machine.call("qjs_run_gc")
-            changes = Changes(machine, self._guest)
+            taken = snapshot.take(machine, self._guest)
         size = machine.memory_bytes // codec.WASM_PAGE_BYTES
-        state = codec.encode(codec.State(self._guest.sha256, size, self._main, changes.runs()))
+        state = codec.pack(self._guest.sha256, size, self._main, taken.runs, taken.body)
         if len(state) > limit:
             raise _Stop(_limit_error(ErrorKind.STATE_LIMIT, f"the state has more than {limit} bytes"))
         return state

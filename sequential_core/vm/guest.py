@@ -17,10 +17,13 @@ from pathlib import Path
 import wasmtime
 
 from sequential_core.errors import GuestMismatchError, GuestNotFoundError
-from sequential_core.vm import cache, heap, runtime, wasm
+from sequential_core.vm import cache, runtime, wasm
 
 DIRECTORY = Path(__file__).parent / "guests"
 CURRENT = Path(__file__).parent / "current.sha256"
+
+# What takes snapshots, see `snapshot`: compiled as guests are.
+SNAPSHOT_PROGRAM = Path(__file__).parent / "snapshot.wat"
 
 SECTION = "sequential"
 
@@ -83,13 +86,6 @@ class Guest:
     @functools.cached_property
     def clocked_template(self) -> wasmtime.InstancePre:
         return runtime.clocked_linker().instantiate_pre(self._compiled)
-
-    @functools.cached_property
-    def layout(self) -> heap.Layout:
-        """Where the chunks and arenas of the image are."""
-        manifest = self.manifest
-        origin = manifest.stack_end
-        return heap.Layout(self.base, manifest.heap_start - origin, origin, manifest.arena_lists)
 
     def _image(self) -> bytes:
         store = wasmtime.Store(runtime.engine())

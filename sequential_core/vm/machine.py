@@ -88,11 +88,6 @@ class Instance:
         """Where the memory begins in that of this process."""
         return ctypes.addressof(self._memory.data_ptr(self.store).contents)
 
-    def view(self, start: int) -> memoryview:
-        """The memory from an address on as it is, until the next call into the guest."""
-        size = self.memory_bytes - start
-        return memoryview((ctypes.c_uint8 * size).from_address(self.address + start)).cast("B")
-
     def read(self, start: int, stop: int) -> bytes:
         if not 0 <= start <= stop <= self.memory_bytes:
             raise IndexError("outside the guest's memory")

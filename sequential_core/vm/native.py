@@ -86,6 +86,7 @@ _WITHOUT_RESULT = frozenset(
         "qjs_set_max_stack_size",
         "qjs_set_memory_limit",
         "qjs_set_promise_rejection_handler",
+        "reset",  # of snapshot.wat
         "wasm_free",
     }
 )

@@ -26,7 +26,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import re
 from typing import TYPE_CHECKING
 
 from sequential_core.limits import Limits
@@ -40,13 +39,8 @@ if TYPE_CHECKING:
 _PRESENT, _SWAPPED, _OF_A_FILE = 0x80, 0x40, 0x20
 _ENTRY_BYTES = 8
 
-# The highest bytes of the entries that are neither of the first two kinds.
-_OWN = re.compile(
-    b"[%s]"
-    % b"".join(
-        b"\\x%02x" % byte for byte in range(256) if byte & _SWAPPED or (byte & _PRESENT and not byte & _OF_A_FILE)
-    )
-)
+# By the highest byte of its entry: 0 for a page of the first two kinds, else 1.
+_FLAGS = bytes(int(bool(byte & _SWAPPED or (byte & _PRESENT and not byte & _OF_A_FILE))) for byte in range(256))
 
 _BLOCK_BYTES = 1 << 16
 _ZEROS = bytes(_BLOCK_BYTES)
@@ -55,8 +49,8 @@ _memcmp = (ctypes.CDLL("msvcrt") if os.name == "nt" else ctypes.CDLL(None)).memc
 _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 
-def candidates(machine: Machine, guest: Guest, written: int) -> list[int]:
-    """The pages that may differ from the image, ascending: every one that does, and some that do not.
+def candidates(machine: Machine, guest: Guest, written: int) -> bytes:
+    """The pages that may differ from the image: every one that does, and some that do not.
 
     Args:
         machine: one of the guest's.
@@ -64,29 +58,30 @@ def candidates(machine: Machine, guest: Guest, written: int) -> list[int]:
         written: an address that was written since the machine was made.
 
     Returns:
-        Offsets from the end of the C stack; the memory below is not looked at.
+        A byte for each page behind the C stack: 1, or 0 if it is certainly equal.
     """
     origin = guest.manifest.stack_end
     if can_be_told(guest):
         pages = own(machine, origin)
-        if pages is not None and (written - origin & -PAGE_BYTES) in pages:
+        if pages is not None and pages[(written - origin) // PAGE_BYTES]:
             return pages
     return differing(machine, guest)
 
 
-def differing(machine: Machine, guest: Guest) -> list[int]:
+def differing(machine: Machine, guest: Guest) -> bytes:
     """The pages that differ from the image, by comparing all of them."""
     origin, base = guest.manifest.stack_end, guest.base
     memory, image, zeros = machine.address + origin, address_of(base), address_of(_ZEROS)
-    pages = []
-    for start in range(0, machine.memory_bytes - origin, _BLOCK_BYTES):
+    size = machine.memory_bytes - origin
+    pages = bytearray(size // PAGE_BYTES)
+    for start in range(0, size, _BLOCK_BYTES):
         # Both are a whole number of blocks: WebAssembly's pages.
         other = image + start if start < len(base) else zeros
         if _memcmp(memory + start, other, _BLOCK_BYTES):
             for at in range(0, _BLOCK_BYTES, PAGE_BYTES):
                 if _memcmp(memory + start + at, other + at, PAGE_BYTES):
-                    pages.append(start + at)
-    return pages
+                    pages[(start + at) // PAGE_BYTES] = 1
+    return bytes(pages)
 
 
 def address_of(data: bytes) -> int:
@@ -96,7 +91,7 @@ def address_of(data: bytes) -> int:
     return address
 
 
-def own(machine: Machine, origin: int) -> list[int] | None:
+def own(machine: Machine, origin: int) -> bytes | None:
     """The pages that this process has of its own, as the kernel tells; None if it does not."""
     system_page = _system_page_bytes()
     start, size = machine.address + origin, machine.memory_bytes - origin
@@ -113,10 +108,9 @@ def own(machine: Machine, origin: int) -> list[int] | None:
         return None
     if len(entries) != count:
         return None
-    found = [match.start() * system_page for match in _OWN.finditer(entries[_ENTRY_BYTES - 1 :: _ENTRY_BYTES])]
-    if system_page == PAGE_BYTES:
-        return found
-    return [page + at for page in found for at in range(0, system_page, PAGE_BYTES)]
+    flags = entries[_ENTRY_BYTES - 1 :: _ENTRY_BYTES].translate(_FLAGS)
+    ours = system_page // PAGE_BYTES
+    return flags if ours == 1 else bytes(flag for flag in flags for _ in range(ours))
 
 
 @functools.cache
@@ -133,21 +127,21 @@ def can_be_told(guest: Guest) -> bool:
     """Whether the kernel tells which pages of this guest's machines were written: tried with one."""
     origin, system_page = guest.manifest.stack_end, _system_page_bytes()
     machine = Machine(guest, Limits())
-    if own(machine, origin) != []:
-        return False
     size = machine.memory_bytes
-    shown: list[int] = []
+    expected = bytearray((size - origin) // PAGE_BYTES)
+    if own(machine, origin) != bytes(expected):
+        return False
     for place in (origin, origin + (size - origin) // 3 * 2, size - 1):
         _touch(machine, place)
-        first = place - origin & -system_page
-        shown += range(first, first + system_page, PAGE_BYTES)
-        if own(machine, origin) != shown:
+        first = (place - origin & -system_page) // PAGE_BYTES
+        expected[first : first + system_page // PAGE_BYTES] = b"\1" * (system_page // PAGE_BYTES)
+        if own(machine, origin) != bytes(expected):
             return False
     # Behind the image the kernel may give more pages at a time.
     machine.grow(1)
     _touch(machine, size)
     found = own(machine, origin)
-    return found is not None and found[: len(shown)] == shown and size - origin in found
+    return found is not None and found.startswith(expected + b"\1")
 
 
 def _touch(machine: Machine, place: int) -> None:

@@ -1,94 +1,163 @@
 """What a machine's memory has that its guest's image has not, without the garbage.
 
-The result is that of comparing and walking the whole memory, as tests/vm/reference.py does. But only that is read
-which may have changed: `pages` tells where, and the image's `heap.Layout` which parts of the heap cannot have.
-
-Garbage is made equal to the image in the machine itself, which may go on: nobody reads it.
+`plain` says what that is: all of the memory is copied, walked and compared. `take` gives the same bytes, and copies
+only what the hop changed: `pages` tells which pages that may be, they are put over a copy of the image, and
+snapshot.wat does the rest there. The copy is then made the image again, for the next snapshot.
 """
 
 from __future__ import annotations
 
 import contextlib
-from bisect import bisect_left
+import ctypes
+import functools
+import hashlib
+import re
+import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import wasmtime
+
 from sequential_core import state as codec
-from sequential_core.vm import heap, pages
+from sequential_core.vm import cache, heap, native, pages, runtime
+from sequential_core.vm import guest as guests
 from sequential_core.vm.machine import RANDOM_STATE_BYTES
 
 if TYPE_CHECKING:
     from sequential_core.vm.guest import Guest
     from sequential_core.vm.machine import Machine
 
-_PAGE_BYTES = codec.PAGE_BYTES
+# What snapshot.wat writes for a page at most: its content; 171 runs, since two words lie between two of them; for each
+# run two words in a table and two numbers of up to five bytes.
+_MOST_PAGE_BYTES = codec.PAGE_BYTES + 171 * (8 + 10)
+_HEAD = struct.Struct("<2I")
+_HEAD_BYTES = 8
+_SLACK_BYTES = 64
+
+# With more pages than these (8 MiB) a copy is not kept: it would hold on to their memory.
+_KEPT_PAGES = 2048
+
+# More than any process lives, in steps of 10 ms: what runs here needs no limit.
+_NO_DEADLINE = 1 << 60
+
+_MOST_BYTES = 1 << 32
 
 
-class Changes:
-    """The memory of a machine beside its guest's image, both without the C stack, until the next call into it.
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The changes of a memory.
+
+    Attributes:
+        runs: the number of runs in which it differs from the image, without garbage.
+        body: these runs, see `state.body`.
+    """
+
+    runs: int
+    body: bytes
+
+
+def plain(machine: Machine, guest: Guest) -> Snapshot:
+    """The changes of a machine's memory: the specification of `take`."""
+    manifest, base = guest.manifest, guest.base
+    origin = manifest.stack_end
+    memory = bytearray(machine.read(origin, machine.memory_bytes))
+    random_state = manifest.random_state - origin
+    heap.blank(memory, base, [(random_state, random_state + RANDOM_STATE_BYTES)])
+    with contextlib.suppress(heap.Unexpected):
+        heap.blank(memory, base, heap.free_chunks(memory, manifest.heap_start - origin))
+    changed = codec.changed_pages(memory, base)
+    with contextlib.suppress(heap.Unexpected):
+        heap.blank(memory, base, heap.free_cells(memory, origin, manifest.arena_lists, set(changed)))
+    runs = codec.difference(memory, base, changed)
+    return Snapshot(len(runs), codec.body(runs))
+
+
+def take(machine: Machine, guest: Guest) -> Snapshot:
+    """The changes of a machine's memory.
 
     Args:
         machine: no call is under way in it, and `prepare` was called since it was made or restored.
         guest: the machine's.
-
-    Attributes:
-        pages: offsets of the pages that differ, ascending, once freed chunks are as in the image.
     """
+    flags = pages.candidates(machine, guest, written=guest.manifest.random_state)
+    idle = _idle_copies(guest)
+    try:
+        copy = idle.pop()
+    except IndexError:
+        copy = _Copy(guest)
+    if not copy.has_room(len(flags) * codec.PAGE_BYTES, flags.count(1)):
+        return plain(machine, guest)
+    snapshot = copy.take(machine, flags)
+    if flags.count(1) <= _KEPT_PAGES:
+        idle.append(copy)
+    return snapshot
 
-    pages: list[int]
 
-    def __init__(self, machine: Machine, guest: Guest) -> None:
-        manifest = guest.manifest
+@functools.lru_cache(maxsize=8)
+def _idle_copies(_guest: Guest) -> list[_Copy]:
+    """The copies that no thread uses now. After a fork the child has these too, and never a half-used one."""
+    return []
+
+
+@runtime.once
+def _module() -> wasmtime.Module:
+    program = guests.SNAPSHOT_PROGRAM.read_bytes()
+    return cache.compiled(program, hashlib.sha256(program).hexdigest(), guests.DIRECTORY)
+
+
+class _Copy:
+    """An instance of snapshot.wat with the image of a guest."""
+
+    def __init__(self, guest: Guest) -> None:
+        self._manifest = guest.manifest
+        self._base_bytes = len(guest.base)
+        self._store = wasmtime.Store(runtime.engine())
+        self._store.set_epoch_deadline(_NO_DEADLINE)
+        exports = native.Exports(self._store, wasmtime.Instance(self._store, _module(), []))
+        self._call = exports.call
+        self._memory = exports.memory()
+        if not self._grow(2 * self._base_bytes):
+            raise MemoryError
+        for at in (0, self._base_bytes):
+            ctypes.memmove(self._address() + at, guest.base, self._base_bytes)
+
+    def _address(self) -> int:
+        return ctypes.addressof(self._memory.data_ptr(self._store).contents)
+
+    def _grow(self, size: int) -> bool:
+        more = size - self._memory.data_len(self._store)
+        if more > 0:
+            try:
+                self._memory.grow(self._store, -(-more // codec.WASM_PAGE_BYTES))
+            except wasmtime.WasmtimeError:
+                return False
+        return True
+
+    def has_room(self, size: int, changed: int) -> bool:
+        """Makes room for a memory of that size with so many changed pages; False if there is none."""
+        needed = self._base_bytes + size + _HEAD_BYTES + size // codec.PAGE_BYTES + changed * _MOST_PAGE_BYTES
+        return needed + _SLACK_BYTES < _MOST_BYTES and self._grow(needed + _SLACK_BYTES)
+
+    def take(self, machine: Machine, flags: bytes) -> Snapshot:
+        """The changes of a machine's memory, of which only the flagged pages may differ from the image."""
+        manifest, address = self._manifest, self._address()
         origin = manifest.stack_end
-        self._base = guest.base
-        self._memory = machine.view(origin)
-
-        random_state = manifest.random_state - origin
-        self._blank(random_state, random_state + RANDOM_STATE_BYTES)
-        self.pages = pages.candidates(machine, guest, written=manifest.random_state)
-        with contextlib.suppress(heap.Unexpected):
-            self._take_out(guest.layout.free_chunks(self._memory.cast("I"), self.pages))
-        self.pages = [page for page in self.pages if self._differs(page)]
-        self._changed = changed = frozenset(self.pages)
-        with contextlib.suppress(heap.Unexpected):
-            for start, stop in guest.layout.free_cells(self._read, len(self._memory), self.pages):
-                if start & -_PAGE_BYTES in changed or stop - 1 & -_PAGE_BYTES in changed:
-                    self._blank(start, stop)
-
-    def runs(self) -> tuple[codec.Run, ...]:
-        """The runs in which the memory differs from the image."""
-        return codec.difference(self, self._base, self.pages)
-
-    def __getitem__(self, part: slice) -> bytes:
-        return bytes(self._memory[part])
-
-    def _differs(self, page: int) -> bool:
-        return self[page : page + _PAGE_BYTES] != heap.image(self._base, page, page + _PAGE_BYTES)
-
-    def _blank(self, start: int, stop: int) -> None:
-        """Makes a range equal to the image."""
-        self._memory[start:stop] = heap.image(self._base, start, stop)
-
-    def _take_out(self, garbage: list[heap.Range]) -> None:
-        """Makes garbage equal to the image, and forgets the pages that are nothing else."""
-        candidates, kept, position = frozenset(self.pages), [], 0
-        for start, stop in garbage:
-            whole, end = start + _PAGE_BYTES - 1 & -_PAGE_BYTES, stop & -_PAGE_BYTES
-            if start < whole and start & -_PAGE_BYTES in candidates:
-                self._blank(start, min(stop, whole))
-            if whole <= end < stop and end in candidates:
-                self._blank(end, stop)
-            if whole < end:
-                first = bisect_left(self.pages, whole, position)
-                kept += self.pages[position:first]
-                position = bisect_left(self.pages, end, first)
-        self.pages = kept + self.pages[position:]
-
-    def _read(self, start: int, stop: int) -> bytes:
-        """The memory between two offsets; fewer bytes where it ends."""
-        parts, stop, changed = [], min(stop, len(self._memory)), self._changed
-        while start < stop:
-            page = start & -_PAGE_BYTES
-            end = min(stop, page + _PAGE_BYTES)
-            parts.append(self[start:end] if page in changed else heap.image(self._base, start, end))
-            start = end
-        return b"".join(parts)
+        size = len(flags) * codec.PAGE_BYTES
+        ours, theirs = address + self._base_bytes, machine.address + origin
+        for match in re.finditer(b"\1+", flags):
+            start, stop = match.start() * codec.PAGE_BYTES, match.end() * codec.PAGE_BYTES
+            ctypes.memmove(ours + start, theirs + start, stop - start)
+        ctypes.memmove(ours + size + _HEAD_BYTES, flags, len(flags))
+        runs = self._call(
+            "snapshot",
+            self._base_bytes,
+            size,
+            manifest.random_state - origin,
+            manifest.heap_start - origin,
+            manifest.arena_lists,
+            origin,
+        )
+        start, stop = _HEAD.unpack(ctypes.string_at(ours + size, _HEAD.size))
+        body = ctypes.string_at(address + start, stop - start)
+        self._call("reset")
+        return Snapshot(runs, body)

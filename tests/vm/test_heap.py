@@ -12,7 +12,7 @@ from support import suspended
 
 from sequential_core import state as codec
 from sequential_core.model import ValueAnswer
-from sequential_core.vm import driver, heap
+from sequential_core.vm import driver, heap, snapshot
 from sequential_core.vm import guest as guests
 from sequential_core.vm.heap import Unexpected
 
@@ -228,9 +228,10 @@ def test_a_heap_that_is_not_understood_costs_bytes_and_nothing_else(broken, monk
     def unexpected(*_):
         raise Unexpected
 
+    monkeypatch.setattr(snapshot, "take", snapshot.plain)
     code, result = PROGRAMS["strings"]
     usual = len(suspended(code).state)
-    monkeypatch.setattr(heap.Layout, broken, unexpected)
+    monkeypatch.setattr(heap, broken, unexpected)
     state = suspended(code).state
     assert len(state) > usual
     assert driver.resume(state, {1: ValueAnswer(0)}) == driver.Completed(result, ())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import random
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import reference
 from ballast import loaded
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,10 +18,9 @@ from support import DEFAULT, run_cut, run_uncut
 
 from sequential_core import state as codec
 from sequential_core.limits import Limits
-from sequential_core.vm import driver, heap, pages, snapshot
 from sequential_core.vm import guest as guests
+from sequential_core.vm import heap, pages, snapshot
 from sequential_core.vm.guest import Guest
-from sequential_core.vm.heap import Unexpected
 from sequential_core.vm.machine import Machine
 
 
@@ -45,24 +45,28 @@ def way(request, monkeypatch) -> str:
     return request.param
 
 
-class Checked(snapshot.Changes):
-    """Changes that were compared to the reference."""
+@dataclass
+class Checked:
+    """`take`, compared to `plain`."""
 
-    made = 0
+    made: int = 0
 
-    def __init__(self, machine: Machine, guest: Guest) -> None:
-        expected_pages, expected_runs = reference.changes(machine, guest)
-        super().__init__(machine, guest)
-        assert self.pages == expected_pages
-        assert self.runs() == expected_runs
-        Checked.made += 1
+    def take(self, machine: Machine, guest: Guest) -> snapshot.Snapshot:
+        expected = snapshot.plain(machine, guest)
+        taken = take(machine, guest)
+        assert taken == expected
+        self.made += 1
+        return taken
+
+
+take = snapshot.take
 
 
 @pytest.fixture
-def checked(monkeypatch) -> type[Checked]:
-    monkeypatch.setattr(driver, "Changes", Checked)
-    monkeypatch.setattr(Checked, "made", 0)
-    return Checked
+def checked(monkeypatch) -> Checked:
+    comparison = Checked()
+    monkeypatch.setattr(snapshot, "take", comparison.take)
+    return comparison
 
 
 PROGRAMS = {
@@ -149,73 +153,116 @@ def test_any_program_gives_the_same_both_ways(kind, code):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guests, "current", lambda: guest_of(kind))
         patch.setattr(guests, "load", lambda _sha256: guest_of(kind))
-        patch.setattr(driver, "Changes", Checked)
+        patch.setattr(snapshot, "take", Checked().take)
         assert run_cut(code).meaning == run_uncut(code).meaning
 
 
-# --- Layout: damage ------------------------------------------------------------------------------
+# --- Damage --------------------------------------------------------------------------------------
 
 
-def damaged(base: bytes, chance: random.Random) -> tuple[bytearray, list[int]]:
-    """A memory that differs from an image in some words, more or less telling ones; and pages with all of these."""
-    memory = bytearray(base.ljust(len(base) + chance.choice([0, 0, 65536]), b"\0"))
-    words = memoryview(memory).cast("I")
-    changed = set()
+def damage(machine: Machine, guest: Guest, chance: random.Random) -> None:
+    """Changes some words of a machine, more or less telling ones."""
+    origin = guest.manifest.stack_end
+    machine.grow(chance.choice([0, 0, 1]))
+    words = memoryview(machine.read(origin, machine.memory_bytes)).cast("I")
     for _ in range(chance.choice([0, 1, 1, 2, 5, 30])):
         at = chance.randrange(len(words))
         if chance.random() < 0.7:  # near the header of a chunk or an arena, most of them
             at = next((i for i in range(at, len(words)) if words[i] and words[i] & 7 == 3), at)
             at = min(at + chance.choice([0, 0, 0, 1, 2, 5, 6]), len(words) - 1)
-        words[at] = chance.choice(
+        word = chance.choice(
             [
                 words[at] ^ 1 << chance.randrange(8),
-                words[at] + 16 & 0xFFFFFFFF,
+                words[at] + 16,
                 words[chance.randrange(len(words))],
                 chance.randrange(1 << 32),
                 0,
             ]
         )
-        changed.add(at * 4 & -codec.PAGE_BYTES)
-    words.release()
-    changed.update(chance.randrange(len(memory)) & -codec.PAGE_BYTES for _ in range(chance.choice([0, 1, 20])))
-    return memory, sorted(changed)
-
-
-def outcome(walk) -> list[heap.Range] | None:
-    try:
-        return walk()
-    except Unexpected:
-        return None
-
-
-def touching(ranges: list[heap.Range] | None, changed: list[int]) -> list[heap.Range] | None:
-    inside = [(page, page + codec.PAGE_BYTES) for page in changed]
-    if ranges is None:
-        return None
-    return sorted(r for r in ranges if any(r[0] < stop and start < r[1] for start, stop in inside))
+        machine.write(origin + at * 4, (word & 0xFFFFFFFF).to_bytes(4, "little"))
 
 
 @pytest.mark.parametrize("kind", ["pinned", "large"])
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**32))
-def test_a_layout_walks_a_damaged_heap_as_the_whole_walk_does(kind, seed):
+def test_a_damaged_heap_gives_the_same_both_ways(kind, seed):
     guest = guest_of(kind)
-    manifest = guest.manifest
-    origin = manifest.stack_end
-    memory, changed = damaged(guest.base, random.Random(seed))
+    machine = machine_of(guest)
+    damage(machine, guest, random.Random(seed))
+    assert take(machine, guest) == snapshot.plain(machine, guest)
 
-    expected = outcome(lambda: heap.free_chunks(memory, manifest.heap_start - origin))
-    found = outcome(lambda: guest.layout.free_chunks(memoryview(memory).cast("I"), changed))
-    assert touching(found, changed) == touching(expected, changed)
 
-    expected = outcome(lambda: heap.free_cells(memory, origin, manifest.arena_lists, set(changed)))
-    found = outcome(lambda: guest.layout.free_cells(lambda a, b: bytes(memory[a:b]), len(memory), changed))
-    assert found == expected
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**32))
+def test_free_cells_that_are_damaged_give_the_same_both_ways(seed):
+    guest = guest_of("large")
+    machine, origin = machine_of(guest), guest.manifest.stack_end
+    cells = heap.free_cells(guest.base, origin, guest.manifest.arena_lists)
+    chance = random.Random(seed)
+    for start, stop in chance.sample(cells, 30):
+        machine.write(origin + start, chance.randbytes(stop - start))
+    if chance.random() < 0.5:  # the number of the next free cell
+        start, _ = chance.choice(cells)
+        machine.write(origin + start - 4, chance.choice([b"\xff\xff", b"\0\0", chance.randbytes(2)]))
+    assert take(machine, guest) == snapshot.plain(machine, guest)
+
+
+@pytest.mark.parametrize("apart", [2, 3, 5, 60, 66, 300])
+def test_many_runs_are_joined_alike(apart):
+    """Above 50,000 runs the gaps within one are wider, from the next portion of 256 pages on."""
+    guest = guests.current()
+    machine, origin = Machine(guest, Limits()), guest.manifest.stack_end
+    machine.grow(400)
+    machine.prepare()
+    start, stop = origin + len(guest.base), machine.memory_bytes
+    line = (b"\x77" + bytes(8 * apart - 1)) * ((stop - start) // (8 * apart))
+    machine.write(start, line)
+    assert take(machine, guest) == snapshot.plain(machine, guest)
+
+
+# --- Copies --------------------------------------------------------------------------------------
+
+
+def test_a_copy_is_the_image_again_after_a_snapshot(guest):
+    snapshot._idle_copies(guest).clear()
+    machine, origin = machine_of(guest), guest.manifest.stack_end
+    machine.grow(8)
+    damage(machine, guest, random.Random(1))
+    machine.write(machine.memory_bytes - 5000, b"\x77" * 5000)
+    machine.write(origin + len(guest.base) // 2, b"\x77" * 9000)
+    take(machine, guest)
+    (copy,) = snapshot._idle_copies(guest)
+    data = ctypes.string_at(copy._address(), copy._memory.data_len(copy._store))
+    assert data == (guest.base + guest.base).ljust(len(data), b"\0")
+
+
+def test_a_copy_that_grew_large_is_not_kept():
+    guest = guests.current()
+    snapshot._idle_copies(guest).clear()
+    machine = machine_of(guest)
+    machine.grow(200)
+    machine.write(machine.memory_bytes - (9 << 20), b"\x77" * (9 << 20))
+    assert take(machine, guest) == snapshot.plain(machine, guest)
+    assert not snapshot._idle_copies(guest)
+
+
+def test_a_memory_for_which_there_is_no_room_is_compared_plainly(guest, monkeypatch):
+    machine = machine_of(guest)
+    machine.write(guest.manifest.stack_end + 4096, b"\x77" * 100)
+    expected = take(machine, guest)
+    monkeypatch.setattr(snapshot, "_MOST_BYTES", 1 << 20)
+    assert take(machine, guest) == expected
 
 
 # --- Pages ---------------------------------------------------------------------------------------
 
 linux_tells = pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="the kernel has no pagemap")
+
+
+def shown(flags: bytes | None) -> set[int]:
+    """Offsets of the flagged pages."""
+    assert flags is not None
+    return {number * codec.PAGE_BYTES for number, flag in enumerate(flags) if flag}
 
 
 def machine_of(guest: Guest) -> Machine:
@@ -233,7 +280,7 @@ def test_the_kernel_tells_where_there_is_a_pagemap(guest):
 def test_a_page_that_was_only_read_is_not_told(guest):
     machine = Machine(guest, DEFAULT)
     machine.read(0, machine.memory_bytes)
-    assert pages.own(machine, guest.manifest.stack_end) == []
+    assert not any(pages.own(machine, guest.manifest.stack_end) or b"\1")
 
 
 @linux_tells
@@ -246,12 +293,11 @@ def test_every_page_that_was_written_is_told(guest):
         at = chance.randrange(origin, last)
         machine.write(at, b"\x55")
         written.add(at - origin & -codec.PAGE_BYTES)
-    found = pages.own(machine, origin)
-    assert found is not None
-    assert written <= set(found)
-    differing = pages.differing(machine, guest)
-    assert differing == codec.changed_pages(machine.read(origin, last), guest.base)
-    assert set(differing) <= set(found)
+    found = shown(pages.own(machine, origin))
+    assert written <= found
+    differing = shown(pages.differing(machine, guest))
+    assert differing == set(codec.changed_pages(machine.read(origin, last), guest.base))
+    assert differing <= found
 
 
 @linux_tells
@@ -259,8 +305,8 @@ def test_a_page_written_as_it_was_is_told_but_is_no_change(guest):
     machine, origin = machine_of(guest), guest.manifest.stack_end
     at = origin + len(guest.base) // 2
     machine.write(at, machine.read(at, at + 8))
-    assert at - origin & -codec.PAGE_BYTES in pages.candidates(machine, guest, guest.manifest.random_state)
-    assert snapshot.Changes(machine, guest).pages == []
+    assert at - origin & -codec.PAGE_BYTES in shown(pages.candidates(machine, guest, guest.manifest.random_state))
+    assert take(machine, guest) == snapshot.Snapshot(0, b"")
 
 
 LIES = {
@@ -295,9 +341,9 @@ def test_without_a_pagemap_all_is_compared(guest, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("size", "shown"), [(4096, [8192]), (16384, [0, 4096, 8192, 12288]), (1024, None), (6000, None)]
+    ("size", "expected"), [(4096, {8192}), (16384, {0, 4096, 8192, 12288}), (1024, None), (6000, None)]
 )
-def test_pages_of_the_system_are_told_as_ours(size, shown, guest, monkeypatch):
+def test_pages_of_the_system_are_told_as_ours(size, expected, guest, monkeypatch):
     machine, origin = Machine(guest, DEFAULT), guest.manifest.stack_end
     asked = []
 
@@ -308,8 +354,9 @@ def test_pages_of_the_system_are_told_as_ours(size, shown, guest, monkeypatch):
 
     monkeypatch.setattr(pages, "_system_page_bytes", lambda: 0 if size % 4096 else size)
     monkeypatch.setattr(os, "pread", pread)
-    if (machine.address + origin) % size == 0 or shown is None:
-        assert pages.own(machine, origin) == shown
+    if (machine.address + origin) % size == 0 or expected is None:
+        told = pages.own(machine, origin)
+        assert (told if expected is None else shown(told)) == expected
     if asked:
         assert asked == [((machine.memory_bytes - origin) // size * 8, (machine.address + origin) // size * 8)]
 
@@ -327,16 +374,17 @@ def test_a_machine_goes_on_in_a_forked_process_and_loses_nothing(guest):
         code = 1
         try:
             machine.write(after, b"\x66" * 8)
-            expected = codec.changed_pages(machine.read(origin, machine.memory_bytes), guest.base)
-            found = pages.candidates(machine, guest, guest.manifest.random_state)
-            code = 0 if set(expected) <= set(found) and before - origin & -4096 in found else 2
+            expected = set(codec.changed_pages(machine.read(origin, machine.memory_bytes), guest.base))
+            found = shown(pages.candidates(machine, guest, guest.manifest.random_state))
+            right = take(machine, guest) == snapshot.plain(machine, guest)
+            code = 0 if right and expected <= found and before - origin & -4096 in found else 2
         finally:
             os._exit(code)
     machine.write(after - 8192, b"\x77" * 8)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    found = pages.candidates(machine, guest, guest.manifest.random_state)
-    assert {each - origin & -4096 for each in (before, after - 8192)} <= set(found)
+    found = shown(pages.candidates(machine, guest, guest.manifest.random_state))
+    assert {each - origin & -4096 for each in (before, after - 8192)} <= found
 
 
 def test_snapshots_on_many_threads_at_once_lose_nothing(guest, checked):
