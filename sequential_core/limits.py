@@ -9,8 +9,8 @@ from sequential_core.errors import InvalidRequestError
 KIB = 1024
 MIB = 1024 * KIB
 
-# The guest's image and its stack take 1.4 MiB; below this the engine could not even start.
-_LEAST_MEMORY_BYTES = 4 * MIB
+# The guest takes 3.5 MiB, and the engine needs a margin; below this no program could do anything.
+_LEAST_MEMORY_BYTES = 8 * MIB
 
 # WebAssembly memory with 32-bit addresses.
 _MOST_MEMORY_BYTES = 4096 * MIB
@@ -25,7 +25,7 @@ class Limits:
 
     Attributes:
         cpu_seconds: CPU time of the thread that runs the guest.
-        memory_bytes: the guest's whole memory, with its stack and the engine's own 0.4 MiB.
+        memory_bytes: the guest's whole memory, with its stack and the 3.5 MiB of its image.
         code_bytes: the posted code in UTF-8.
         answer_bytes: an answer as JSON; a larger one is refused, the task stays paused.
         pending_requests: requests that wait for an answer at one pause.
@@ -53,4 +53,4 @@ class Limits:
             if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
                 raise InvalidRequestError(field.name, "a limit is a number above zero, and whole but for cpu_seconds")
         if not _LEAST_MEMORY_BYTES <= self.memory_bytes <= _MOST_MEMORY_BYTES:
-            raise InvalidRequestError("memory_bytes", "the memory is between 4 MiB and 4 GiB")
+            raise InvalidRequestError("memory_bytes", "the memory is between 8 MiB and 4 GiB")

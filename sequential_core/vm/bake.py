@@ -22,8 +22,9 @@ _WARM = "warm"
 
 _FULFILLED = 1
 
-# Flags of qjs_compile: the prelude needs neither its source nor its line tables.
-_STRIP_SOURCE, _STRIP_DEBUG = 1 << 4, 1 << 5
+# Flag of qjs_compile: the prelude does not need its source. Its line tables stay, for 96 KB: without them its frames
+# have no file name either, by which they are told from those of the code.
+_STRIP_SOURCE = 1 << 4
 
 # The linker of the engine's build put the C stack first: 1 MiB, growing down.
 STACK_END = 1 << 20
@@ -181,9 +182,9 @@ def _fixed_host() -> wasmtime.Linker:
 
 
 def _compile(instance: Instance, code: bytes) -> bytes:
-    """The bytecode of a script, without its source and its lines: these would be half of the image."""
+    """The bytecode of a script, without its source, which would be half of the image."""
     at, name, length_at = instance.put(code), instance.put(PRELUDE_NAME.encode()), instance.put(bytes(3))
-    compiled = instance.call("qjs_compile", at, len(code), name, 0, _STRIP_SOURCE | _STRIP_DEBUG, length_at)
+    compiled = instance.call("qjs_compile", at, len(code), name, 0, _STRIP_SOURCE, length_at)
     if compiled == 0:
         raise GuestError(instance.call("qjs_get_exception"))
     return instance.read(compiled, compiled + instance.word(length_at))

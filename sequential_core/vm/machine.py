@@ -238,7 +238,8 @@ class Machine(Instance):
         handles = [self.word(arguments + 4 * index) for index in range(count)]
         operation = self._text(handles[0])
         if operation == "log":
-            self._log(handles[1], handles[2])
+            if self._log_room >= 0:
+                self._log(handles[1], handles[2])
             return self.undefined()
         try:
             value = host.perform(operation, [self._argument(handle) for handle in handles[1:]])

@@ -1,7 +1,7 @@
 // The console: the host gets a level and a line of text.
 import {
   NativeDate, NativeError, NativeMap, NativeSet, NativeString, create, exec, expose, isArray, isView, keys,
-  now, stringify, trim, wellFormed,
+  now, stringify, wellFormed,
 } from './intrinsics.js';
 import { host } from './host.js';
 
@@ -27,8 +27,11 @@ const inspectPairs = (pairs, seen) =>
 const isPairs = (value) => typeof value.entries === 'function' && typeof value.getAll === 'function' ||
   typeof value.getSetCookie === 'function';
 
+// The frames of a stack, but for those of these modules.
+const frames = (stack) => `${stack ?? ''}`.split('\n').filter((line) => line !== '' && !line.includes('(native:'));
+
 const inspectObject = (value, seen) => {
-  if (value instanceof NativeError) return value.stack ? `${value}\n${trim(value.stack)}` : `${value}`;
+  if (value instanceof NativeError) return [`${value}`, ...frames(value.stack)].join('\n');
   if (value instanceof NativeDate) return value.getTime() === value.getTime() ? value.toISOString() : 'Invalid Date';
   if (value instanceof RegExp) return `${value}`;
   if (seen.includes(value)) return '[Circular]';
@@ -95,7 +98,7 @@ Object.assign(console, {
   dir(value) { write('log', [value]); },
   dirxml(...values) { write('log', values); },
   table(value) { write('log', [value]); },
-  trace(...values) { write('debug', ['Trace:', ...values, `\n${new NativeError().stack}`]); },
+  trace(...values) { write('debug', ['Trace:', ...values, ['', ...frames(new NativeError().stack)].join('\n')]); },
   assert(condition = false, ...values) {
     if (condition) return;
     if (typeof values[0] === 'string') values[0] = `Assertion failed: ${values[0]}`;

@@ -24,7 +24,7 @@ export const setAdd = uncurry(Set.prototype.add), setDelete = uncurry(Set.protot
 export const setForEach = uncurry(Set.prototype.forEach), setClear = uncurry(Set.prototype.clear);
 export const exec = uncurry(RegExp.prototype.exec);
 export const upper = uncurry(String.prototype.toUpperCase), lower = uncurry(String.prototype.toLowerCase);
-export const trim = uncurry(String.prototype.trim), slice = uncurry(String.prototype.slice);
+export const slice = uncurry(String.prototype.slice);
 export const indexOf = uncurry(String.prototype.indexOf), split = uncurry(String.prototype.split);
 export const wellFormed = uncurry(String.prototype.toWellFormed);
 export const reject = NativePromise.reject.bind(NativePromise);
