@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from sequential_core.limits import Limits
 from sequential_core.model import Answer, ErrorAnswer, LogEntry, PendingRequest, ValueAnswer
@@ -25,13 +26,13 @@ class Run:
 
     Attributes:
         outcome: how it ended.
-        urls: of all its requests, in the order of their ids.
+        paths: of all its requests, in the order of their ids.
         logs: of all its hops.
         pauses: how often it was suspended.
     """
 
     outcome: driver.Completed | driver.Failed
-    urls: tuple[str, ...]
+    paths: tuple[str, ...]
     logs: tuple[LogEntry, ...]
     pauses: int
 
@@ -44,22 +45,35 @@ class Run:
     def meaning(self) -> tuple[object, ...]:
         """Everything but the logs of the last hop, which `logs` has: what two runs must agree on."""
         ended = self.outcome.result if isinstance(self.outcome, driver.Completed) else self.outcome.error
-        return type(self.outcome), ended, self.urls, self.logs, self.pauses
+        return type(self.outcome), ended, self.paths, self.logs, self.pauses
+
+
+# `fetch` takes absolute URLs only. Here they are what stands behind this.
+ORIGIN = "http://a/"
+
+# What the programs of `check_program` call.
+_ASK = f"const ask = (path) => fetch('{ORIGIN}' + path); "
+
+
+def path(request: PendingRequest) -> str:
+    """What stands behind `ORIGIN`, as the code wrote it."""
+    assert request.url.startswith(ORIGIN)
+    return unquote(request.url.removeprefix(ORIGIN))
 
 
 def echo(request: PendingRequest) -> Answer:
-    """Answers with the URL."""
-    return ValueAnswer(request.url)
+    """Answers with the path."""
+    return ValueAnswer(path(request))
 
 
 def number(request: PendingRequest) -> Answer:
-    """Answers with the URL as a number."""
-    return ValueAnswer(int(request.url))
+    """Answers with the path as a number."""
+    return ValueAnswer(int(path(request)))
 
 
 def refuse_bad(request: PendingRequest) -> Answer:
-    """Fails the requests whose URL begins with "bad", with that as the message."""
-    return ErrorAnswer(request.url) if request.url.startswith("bad") else ValueAnswer(request.url)
+    """Fails the requests whose path begins with "bad", with that as the message."""
+    return ErrorAnswer(path(request)) if path(request).startswith("bad") else echo(request)
 
 
 def run_uncut(code: str, respond: Respond = echo, *, seed: int | None = None, limits: Limits = DEFAULT) -> Run:
@@ -82,16 +96,16 @@ def run_cut(code: str, respond: Respond = echo, *, seed: int | None = None, limi
 
 def _to_the_end(outcome: driver.Outcome, hop: Hop, respond: Respond, seed: int | None) -> Run:
     order = None if seed is None else random.Random(seed)
-    urls: dict[int, str] = {}
+    paths: dict[int, str] = {}
     logs = list(outcome.logs)
     pauses = 0
     while isinstance(outcome, driver.Suspended):
         pauses += 1
-        urls.update((request.id, request.url) for request in outcome.requests)
+        paths.update((request.id, path(request)) for request in outcome.requests)
         request = order.choice(outcome.requests) if order else outcome.requests[0]
         outcome = hop(outcome, {request.id: respond(request)})
         logs += outcome.logs
-    return Run(outcome, tuple(urls[key] for key in sorted(urls)), tuple(logs), pauses)
+    return Run(outcome, tuple(paths[key] for key in sorted(paths)), tuple(logs), pauses)
 
 
 def suspended(code: str, limits: Limits = DEFAULT) -> driver.Suspended:
@@ -125,7 +139,12 @@ def answered(code: str, *answers: Answer, limits: Limits = DEFAULT) -> driver.Ou
 
 
 def check_program(code: str, expected: Any, respond: Respond = echo, seed: int | None = None) -> None:
-    """Asserts that a program pauses, means the same cut and uncut, and gives the expected result."""
+    """Asserts that a program pauses, means the same cut and uncut, and gives the expected result.
+
+    Args:
+        code: calls `ask(path)`, which fetches what stands behind `ORIGIN`.
+    """
+    code = _ASK + code
     uncut, cut = run_uncut(code, respond, seed=seed), run_cut(code, respond, seed=seed)
     assert cut.pauses > 0
     assert cut.meaning == uncut.meaning

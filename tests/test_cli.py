@@ -140,7 +140,7 @@ def test_a_run_that_computes_can_be_interrupted(environment, storage):
         (["exec", "--ttl", "soon", "-e", "1"], 2, "not a duration"),
         (["resume", "nobody", "--fetch-response", "1"], 2, "there is no task"),
         (["resume", "nobody", "--fetch-response", "{"], 2, "not JSON"),
-        (["resume", "nobody"], 2, "one of fetchResponse, response and error is needed"),
+        (["resume", "nobody"], 2, "there is no task"),
         (["resume", "nobody", "--fetch-response", "1", "--error", "x"], 2, "several kinds at once"),
         (["get", "nobody"], 2, "there is no task"),
         (["rm", "nobody"], 2, "there is no task"),

@@ -18,9 +18,9 @@ from sequential_core.vm import driver
 
 # What it keeps makes a state of some 50 pages of SQLite, so that there is an inside of the save.
 CODE = """
-const noise = await fetch("noise");
-const answer = await fetch("answer");
-const last = await fetch("after " + answer);
+const noise = await fetch("http://a/noise");
+const answer = await fetch("http://a/answer");
+const last = await fetch("http://a/after " + answer);
 [noise.length, answer, last]
 """
 NOISE = random.Random(7).randbytes(100_000).hex()
@@ -127,7 +127,7 @@ def _check(path, task_id, old):
         found = "new"
         # The answer is known to have been taken.
         assert flow.resume(task_id, fetch_response="right", revision=2) == task
-    assert (task.revision, task.fetch_request.url) == (3, "after right")
+    assert (task.revision, task.fetch_request.url) == (3, "http://a/after%20right")
     assert flow.resume(task_id, fetch_response="end").result == [len(NOISE), "right", "end"]
     assert storage.load(task_id) is None
     storage.close()

@@ -129,7 +129,11 @@ def test_requests_as_mappings_with_the_json_names(flow):
     ],
 )
 def test_answers_of_each_kind_in_a_mapping(flow, answer, result):
-    code = 'let v; try { const r = await fetch("u"); v = [r.status, await r.text()] } catch (e) { v = String(e) }; v'
+    code = """
+    let v;
+    try { const r = await fetch("http://a/u"); v = [r.status, await r.text()] } catch (e) { v = String(e) }
+    v
+    """
     flow.execute(code, id="task-1")
     got = flow.resume({"id": "task-1", **answer}).result
     assert got == result or (result == "TypeError" and got.startswith("TypeError: "))
@@ -177,7 +181,7 @@ def test_ids_are_made_and_differ(flow, storage):
     ("end", "status"), [("7", Status.COMPLETED), ("throw new Error('bad')", Status.ERROR)], ids=["completed", "error"]
 )
 def test_an_ended_task_leaves_nothing_in_the_storage(flow, storage, end, status):
-    flow.execute(f'await fetch("u"); {end}', id="task-1")
+    flow.execute(f'await fetch("http://a/u"); {end}', id="task-1")
     assert flow.resume("task-1", fetch_response=1).status is status
     assert storage.list().tasks == ()
     assert storage.load_code("task-1") is None
@@ -186,7 +190,7 @@ def test_an_ended_task_leaves_nothing_in_the_storage(flow, storage, end, status)
 
 
 def test_revision_counts_the_saves_and_instants_follow_the_clock(flow, clock):
-    task = flow.execute('for (let i = 0; i < 4; i++) await fetch("u" + i); "end"', id="task-1")
+    task = flow.execute('for (let i = 0; i < 4; i++) await fetch("http://a/u" + i); "end"', id="task-1")
     seen = [task]
     while task.status is Status.PAUSED:
         clock.advance(HOUR)
@@ -199,7 +203,8 @@ def test_revision_counts_the_saves_and_instants_follow_the_clock(flow, clock):
 
 
 def test_logs_are_those_of_the_last_hop(flow):
-    flow.execute('console.log("one"); await fetch("u"); console.warn("two"); await fetch("v"); 3', id="task-1")
+    code = 'console.log("one"); await fetch("http://a/u"); console.warn("two"); await fetch("http://a/v"); 3'
+    flow.execute(code, id="task-1")
     assert [entry.to_dict() for entry in flow.get_task("task-1").logs] == [{"level": "log", "message": "one"}]
     task = flow.resume("task-1", fetch_response=1)
     assert [entry.to_dict() for entry in task.logs] == [{"level": "warn", "message": "two"}]
@@ -208,26 +213,26 @@ def test_logs_are_those_of_the_last_hop(flow):
 
 @pytest.mark.parametrize("answer", [None, 0, False, "", [], {}, "é 😀 \x00", {"a": [1, {"b": None}]}, 1.5, -(2**53)])
 def test_a_value_reaches_the_code_as_it_is(flow, answer):
-    flow.execute('const v = await fetch("u"); ({v})', id="task-1")
+    flow.execute('const v = await fetch("http://a/u"); ({v})', id="task-1")
     task = flow.resume("task-1", fetch_response=answer)
     assert json.dumps(task.result) == json.dumps({"v": answer})
 
 
 def test_a_response_reaches_the_code_as_a_response(flow):
-    code = 'const r = await fetch("u"); [r.ok, r.status, r.statusText, r.headers.get("x-a"), await r.json()]'
+    code = 'const r = await fetch("http://a/u"); [r.ok, r.status, r.statusText, r.headers.get("x-a"), await r.json()]'
     flow.execute(code, id="task-1")
     response = {"status": 404, "statusText": "Not Found", "headers": {"X-A": "1"}, "body": {"a": 1}}
     assert flow.resume("task-1", response=response).result == [False, 404, "Not Found", "1", {"a": 1}]
 
 
 def test_an_error_rejects_the_fetch_with_a_type_error(flow):
-    code = 'let v; try { await fetch("u") } catch (e) { v = [e instanceof TypeError, e.message] }; v'
+    code = 'let v; try { await fetch("http://a/u") } catch (e) { v = [e instanceof TypeError, e.message] }; v'
     flow.execute(code, id="task-1")
     assert flow.resume("task-1", error="no route").result == [True, "no route"]
 
 
 def test_an_error_that_is_not_caught_fails_the_task(flow):
-    flow.execute('await fetch("u")', id="task-1")
+    flow.execute('await fetch("http://a/u")', id="task-1")
     task = flow.resume("task-1", error="no route")
     assert (task.status, task.error) == (Status.ERROR, "TypeError: no route")
 
@@ -246,7 +251,7 @@ def test_requests_may_be_answered_in_any_order(order):
 
 
 def test_without_a_request_id_the_oldest_request_is_answered(flow):
-    flow.execute('Promise.all([fetch("a"), fetch("b"), fetch("c")])', id="task-1")
+    flow.execute('Promise.all([fetch("http://a/a"), fetch("http://a/b"), fetch("http://a/c")])', id="task-1")
     flow.resume("task-1", fetch_response="B", request_id=2)
     flow.resume("task-1", fetch_response="A")
     assert flow.resume("task-1", fetch_response="C").result == ["A", "B", "C"]
@@ -255,16 +260,16 @@ def test_without_a_request_id_the_oldest_request_is_answered(flow):
 def test_limits_hold_for_every_hop(storage, clock):
     flow = SequentialFlow(storage, limits=Limits(result_bytes=10), clock=clock)
     assert flow.execute('"x".repeat(20)').error.startswith("LimitError")
-    flow.execute('await fetch("u")', id="task-1")
+    flow.execute('await fetch("http://a/u")', id="task-1")
     assert flow.resume("task-1", fetch_response="x" * 20).error.startswith("LimitError")
 
 
 def test_transitions_of_every_kind_happen_and_no_others(flow):
-    ends = {Status.PAUSED: 'await fetch("v")', Status.COMPLETED: "1", Status.ERROR: "throw 1"}
+    ends = {Status.PAUSED: 'await fetch("http://a/v")', Status.COMPLETED: "1", Status.ERROR: "throw 1"}
     happened = {None: set(), **{status: set() for status in Status}}
     for number, (status, end) in enumerate(ends.items()):
         happened[None].add(flow.execute(end, id=f"first-{number}", retain=60).status)
-        flow.execute(f'await fetch("u"); {end}', id=f"second-{number}", retain=60)
+        flow.execute(f'await fetch("http://a/u"); {end}', id=f"second-{number}", retain=60)
         assert flow.resume(f"second-{number}", fetch_response=1).status is status
         happened[Status.PAUSED].add(status)
     for number, status in itertools.product(range(3), ("first", "second")):
@@ -300,7 +305,7 @@ def test_at_the_instant_of_expiry_the_task_does_not_exist(flow, clock):
         with pytest.raises(TaskNotFoundError):
             call()
     assert flow.list_tasks().tasks == ()
-    assert flow.execute("await fetch('other code')", id="task-1").revision == 1
+    assert flow.execute("await fetch('http://a/other code')", id="task-1").revision == 1
 
 
 @pytest.mark.parametrize(
@@ -322,7 +327,7 @@ def test_durations_are_timedeltas_or_seconds(flow, duration, meant):
 
 @pytest.mark.parametrize(("end", "status"), [("7", Status.COMPLETED), ("throw 7", Status.ERROR)])
 def test_a_retained_outcome_can_be_read_until_it_expires(flow, storage, clock, end, status):
-    flow.execute(f'await fetch("u"); {end}', id="task-1", ttl=60, retain=HOUR)
+    flow.execute(f'await fetch("http://a/u"); {end}', id="task-1", ttl=60, retain=HOUR)
     clock.advance(timedelta(seconds=30))
     task = flow.resume("task-1", fetch_response=1)
     assert (task.status, task.expires_at, task.vm_state) == (status, clock.now + HOUR, None)

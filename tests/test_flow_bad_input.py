@@ -76,7 +76,7 @@ def _deep(depth):
 
 @pytest.mark.parametrize(
     ("code", "line", "column"),
-    [("let x = @", 1, 9), ("let x = 1;\nlet y = ;", 2, 9), ("await fetch('u');\n\n  }", 3, 3), ("return 1", 1, 1)],
+    [("let x = @", 1, 9), ("let x = 1;\nlet y = ;", 2, 9), ("await null;\n\n  }", 3, 3), ("return 1", 1, 1)],
 )
 def test_syntax_error_has_its_place(flow, storage, code, line, column):
     with pytest.raises(CodeSyntaxError) as caught:
@@ -236,7 +236,11 @@ def test_execute_with_a_mapping_and_arguments(flow, storage, argument):
         ({"response": {"headers": {"a": "1\n"}}}, InvalidAnswerError),
         ({"response": {"headers": {"a\n": "1"}}}, InvalidAnswerError),
         ({"response": {"headers": {"a": "日本"}}}, InvalidAnswerError),
-        ({"response": {"body": b"bytes"}}, InvalidAnswerError),
+        ({"response": {"body": b"bytes", "bodyEncoding": "base64"}}, InvalidAnswerError),
+        ({"response": {"body": "YQ=", "bodyEncoding": "base64"}}, InvalidAnswerError),
+        ({"response": {"body": "YQ==", "bodyEncoding": "hex"}}, InvalidAnswerError),
+        ({"response": {"headers": {"a": []}}}, InvalidAnswerError),
+        ({"response": {"headers": {"a": ["1", "2\n"]}}}, InvalidAnswerError),
         ({"response": {"body": {"a": math.nan}}}, InvalidAnswerError),
         ({"response": {"url": 7}}, InvalidAnswerError),
         ({"response": {"redirected": 1}}, InvalidAnswerError),
@@ -309,7 +313,7 @@ def test_unknown_and_expired_tasks_are_not_found(flow, clock, paused):
 
 def test_bad_answer_to_an_unknown_task_is_a_bad_answer(flow):
     with pytest.raises(InvalidAnswerError):
-        flow.resume("task-2")
+        flow.resume("task-2", fetch_response=1, error="x")
 
 
 # The state in the storage
@@ -373,7 +377,7 @@ def test_state_of_another_guest_says_which_it_needs(flow, storage, paused):
 
 
 def test_state_that_waits_for_another_request_than_the_task_says(flow, storage):
-    other = flow.execute("await Promise.all([fetch('a'), fetch('b')])", id="other")
+    other = flow.execute("await Promise.all([fetch('http://a/a'), fetch('http://a/b')])", id="other")
     flow.execute(TWO, id="task-1")
     storage.save(a_task(vm_state=flow.get_task("task-1").vm_state, fetch_requests=other.fetch_requests))
     with pytest.raises(StateCorruptedError, match="request 2 is not pending"):
@@ -386,11 +390,11 @@ def test_state_that_waits_for_another_request_than_the_task_says(flow, storage):
 def test_full_storage_stores_nothing_of_a_start_and_keeps_the_old_pause_of_a_hop(tmp_path):
     storage = SqliteStorage(tmp_path / "tasks.db")
     flow = SequentialFlow(storage)
-    flow.execute("const a = await fetch('a'); await fetch('b'); a.length", id="task-1")
+    flow.execute("const a = await fetch('http://a/a'); await fetch('http://a/b'); a.length", id="task-1")
     before = storage.load("task-1")
     pages = storage._connection.execute("PRAGMA page_count").fetchone()[0]
     storage._connection.execute(f"PRAGMA max_page_count = {pages}")
-    code = f"const noise = '{'x' * 20_000}'; await fetch('a')"
+    code = f"const noise = '{'x' * 20_000}'; await fetch('http://a/a')"
     with pytest.raises(StorageFullError):
         flow.execute(code, id="task-2")
     noise = [random.Random(number).random() for number in range(3_000)]

@@ -22,9 +22,9 @@ from sequential_core.model import Status
 from sequential_core.storage import MemoryStorage
 from sequential_core.vm import driver
 
-TWO = 'const a = await fetch("a"); const b = await fetch("b" + a); [a, b]'
-LOOP = 'let seen = []; for (let i = 0; i < 4; i++) seen.push(await fetch("u")); seen'
-ALL = 'Promise.all([fetch("a"), fetch("b"), fetch("c")])'
+TWO = 'const a = await fetch("http://a/a"); const b = await fetch("http://a/b" + a); [a, b]'
+LOOP = 'let seen = []; for (let i = 0; i < 4; i++) seen.push(await fetch("http://a/u")); seen'
+ALL = 'Promise.all([fetch("http://a/a"), fetch("http://a/b"), fetch("http://a/c")])'
 
 
 class Hops:
@@ -107,7 +107,7 @@ def test_other_code_under_an_id_in_use_runs_nothing_and_changes_nothing(flow, ho
 
 
 def test_an_id_is_free_again_after_the_end(flow):
-    flow.execute("await fetch('a')", id="task-1")
+    flow.execute("await fetch('http://a/a')", id="task-1")
     flow.resume("task-1", fetch_response=1)
     assert flow.execute(TWO, id="task-1").revision == 1
 
@@ -147,12 +147,12 @@ def test_answer_that_comes_second_conflicts_and_leaves_nothing(flow, storage):
     with pytest.raises(TaskConflictError) as caught:
         flow.resume("task-1", fetch_response="second")
     assert caught.value.task_id == "task-1"
-    assert flow.get_task("task-1").fetch_request.url == "bfirst"
+    assert flow.get_task("task-1").fetch_request.url == "http://a/bfirst"
     assert flow.resume("task-1", fetch_response=2).result == ["first", 2]
 
 
 def test_second_answer_that_would_end_a_retained_task_conflicts(flow, storage):
-    flow.execute("await fetch('a')", id="task-1", retain=60)
+    flow.execute("await fetch('http://a/a')", id="task-1", retain=60)
     storage.meanwhile = lambda: flow.resume("task-1", fetch_response="first")
     with pytest.raises(TaskConflictError):
         flow.resume("task-1", fetch_response="second")
@@ -160,7 +160,7 @@ def test_second_answer_that_would_end_a_retained_task_conflicts(flow, storage):
 
 
 def test_second_answer_that_would_end_the_task_conflicts(flow, storage):
-    flow.execute("await fetch('a')", id="task-1")
+    flow.execute("await fetch('http://a/a')", id="task-1")
     storage.meanwhile = lambda: flow.resume("task-1", fetch_response="first")
     with pytest.raises(TaskConflictError):
         flow.resume("task-1", fetch_response="second")
@@ -174,7 +174,7 @@ def test_deletion_wins_over_a_hop_that_it_overtakes(flow, storage):
     assert storage.load("task-1") is None
 
 
-@pytest.mark.parametrize("code", [TWO, "await fetch('a')"], ids=["pauses", "ends"])
+@pytest.mark.parametrize("code", [TWO, "await fetch('http://a/a')"], ids=["pauses", "ends"])
 def test_hop_that_a_deletion_and_a_new_task_of_the_id_overtake_leaves_the_new_one(flow, storage, code):
     flow.execute(code, id="task-1")
 
@@ -225,9 +225,8 @@ def test_answers_to_different_requests_of_one_pause_do_not_overwrite_each_other(
     [{"fetch_response": {"b": 1, "a": None}}, {"response": {"body": "x"}}, {"error": "no"}, {"fetch_response": None}],
 )
 def test_repeated_answer_gives_the_task_as_it_stands_and_runs_nothing(flow, hops, target, answer):
-    flow.execute(
-        'let a; try { await fetch("a") } catch (e) {}; await fetch("b"); await fetch("c")', id="task-1", retain=60
-    )
+    code = 'try { await fetch("http://a/a") } catch (e) {}; await fetch("http://a/b"); await fetch("http://a/c")'
+    flow.execute(code, id="task-1", retain=60)
     flow.resume("task-1", **answer, **target)
     assert flow.resume("task-1", **answer, **target).to_dict() == flow.get_task("task-1").to_dict()
     flow.resume("task-1", fetch_response="more")
@@ -321,14 +320,14 @@ def test_repetition_that_names_another_pause_conflicts(flow):
 
 
 def test_repetition_after_the_end_finds_no_task(flow):
-    flow.execute("await fetch('a')", id="task-1")
+    flow.execute("await fetch('http://a/a')", id="task-1")
     flow.resume("task-1", fetch_response=1, request_id=1)
     with pytest.raises(TaskNotFoundError):
         flow.resume("task-1", fetch_response=1, request_id=1)
 
 
 def test_another_answer_after_a_retained_end_says_that_it_ended(flow):
-    flow.execute("await fetch('a')", id="task-1", retain=60)
+    flow.execute("await fetch('http://a/a')", id="task-1", retain=60)
     flow.resume("task-1", fetch_response=1, request_id=1)
     for target in ({}, {"request_id": 1}, {"request_id": 9}, {"revision": 1}, {"revision": 2}):
         with pytest.raises(TaskEndedError) as caught:
@@ -337,7 +336,7 @@ def test_another_answer_after_a_retained_end_says_that_it_ended(flow):
 
 
 def test_the_latest_32_answers_are_remembered(flow):
-    flow.execute('for (let i = 0; i < 40; i++) await fetch("u")', id="task-1")
+    flow.execute('for (let i = 0; i < 40; i++) await fetch("http://a/u")', id="task-1")
     for number in range(1, 35):
         flow.resume("task-1", fetch_response=number)
     assert [taken.request_id for taken in flow.get_task("task-1").taken] == list(range(3, 35))
@@ -366,7 +365,7 @@ def test_request_that_never_was_is_unknown(flow):
 
 
 def test_request_whose_answer_is_forgotten_has_still_been_answered(flow):
-    flow.execute('Promise.all(Array.from({length: 40}, (_, i) => fetch("u" + i)))', id="task-1")
+    flow.execute('Promise.all(Array.from({length: 40}, (_, i) => fetch("http://a/u" + i)))', id="task-1")
     flow.resume("task-1", fetch_response="x", request_id=40)
     for number in range(2, 40):
         flow.resume("task-1", fetch_response="x", request_id=number)

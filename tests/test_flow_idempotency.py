@@ -19,7 +19,7 @@ from sequential_core.errors import (
 from sequential_core.model import Status, Task
 from sequential_core.storage import MemoryStorage
 
-TWO = 'const a = await fetch("a"); const b = await fetch("b" + a); [a, b]'
+TWO = 'const a = await fetch("http://a/a"); const b = await fetch("http://a/b" + a); [a, b]'
 DAY = timedelta(days=1)
 
 
@@ -112,7 +112,7 @@ def test_repeated_answer_is_taken_once_without_a_revision(flow):
     first = flow.resume(task.id, fetch_response=1, idempotency_key="k")
     again = flow.resume(task.id, fetch_response=1, idempotency_key="k")
     assert again.revision == first.revision == 2
-    assert again.fetch_request.url == "b1"
+    assert again.fetch_request.url == "http://a/b1"
 
 
 def test_same_answer_with_another_key_answers_the_next_request(flow):
@@ -140,7 +140,7 @@ def test_key_with_another_revision_is_refused(flow):
 
 
 def test_ended_task_takes_no_answer_with_a_new_key(flow):
-    task = flow.execute('await fetch("a")', retain=60)
+    task = flow.execute('await fetch("http://a/a")', retain=60)
     flow.resume(task.id, fetch_response=1, idempotency_key="k")
     with pytest.raises(TaskEndedError):
         flow.resume(task.id, fetch_response=2, idempotency_key="other")

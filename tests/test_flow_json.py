@@ -15,8 +15,8 @@ from sequential_core.storage import MemoryStorage
 TWO = 'const a = await fetch("https://a.test/");\nconst b = await fetch("https://b.test/" + a);\n[a, b]'
 
 FIELDS = {
-    *("id", "name", "status", "result", "error", "errorDetail", "fetchRequest", "fetchRequests", "vmState"),
-    *("pausedState", "logs", "revision", "createdAt", "updatedAt", "expiresAt"),
+    *("id", "name", "status", "result", "error", "errorDetail", "fetchRequest", "fetchRequests", "timers"),
+    *("vmState", "pausedState", "logs", "revision", "createdAt", "updatedAt", "expiresAt"),
     *("ttl", "retain", "codeSha256", "taken"),
 }
 
@@ -30,7 +30,15 @@ def flow():
 def test_json_form_of_a_paused_task(flow):
     code = 'console.log("hi", 1);\nawait fetch("https://a.test/", {method: "POST", headers: {"X-A": "1"}, body: "b"})'
     task = flow.execute(code, id="task-1", name="label")
-    request = {"id": 1, "url": "https://a.test/", "method": "POST", "body": "b"}
+    request = {
+        "id": 1,
+        "kind": "fetch",
+        "url": "https://a.test/",
+        "method": "POST",
+        "body": "b",
+        "bodyEncoding": None,
+        "redirect": "follow",
+    }
     form = task.to_dict()
     assert form.keys() == FIELDS
     assert base64.b64decode(form.pop("vmState")) == task.vm_state
@@ -46,6 +54,7 @@ def test_json_form_of_a_paused_task(flow):
         "errorDetail": None,
         "fetchRequest": request,
         "fetchRequests": [request],
+        "timers": [],
         "logs": [{"level": "log", "message": "hi 1"}],
         "revision": 1,
         "createdAt": "2030-01-01T00:00:00.000000Z",
@@ -63,6 +72,8 @@ def test_json_form_of_a_paused_task(flow):
         "requests": 1,
         "pending": [1],
         "stateBytes": len(task.vm_state),
+        "timers": 0,
+        "wakeAt": None,
     }
 
 
@@ -75,12 +86,12 @@ def test_json_form_of_a_completed_task(flow):
     assert form["result"] == [1, 2]
     for name in ("error", "errorDetail", "fetchRequest", "vmState", "pausedState", "expiresAt"):
         assert form[name] is None
-    assert form["fetchRequests"] == []
+    assert form["fetchRequests"] == form["timers"] == []
     assert [taken[:2] for taken in form["taken"]] == [[1, 1], [2, 2]]
 
 
 def test_json_form_of_a_failed_task(flow):
-    flow.execute('await fetch("u");\nthrow new RangeError("bad")', id="task-1")
+    flow.execute('await fetch("http://a/u");\nthrow new RangeError("bad")', id="task-1")
     form = flow.resume("task-1", fetch_response=1).to_dict()
     assert form.keys() == FIELDS
     assert form["status"] == "error"
@@ -115,7 +126,7 @@ def test_task_reads_as_a_mapping_of_its_json_form(flow):
 
 
 def test_stored_task_is_the_returned_one(flow):
-    task = flow.execute('Promise.all([fetch("a"), fetch("b")])', id="task-1", name="n", retain=5)
+    task = flow.execute('Promise.all([fetch("http://a/a"), fetch("http://a/b")])', id="task-1", name="n", retain=5)
     assert flow.get_task("task-1").to_dict() == task.to_dict()
     task = flow.resume("task-1", fetch_response={"z": 1, "a": [None, 1.5]})
     assert flow.get_task("task-1").to_dict() == task.to_dict()
@@ -124,5 +135,5 @@ def test_stored_task_is_the_returned_one(flow):
 
 
 def test_keys_that_are_no_strings_become_strings_as_json_has_it(flow):
-    task = flow.execute("await fetch('a')")
+    task = flow.execute("await fetch('http://a/a')")
     assert flow.resume(task.id, fetch_response={1: "a", "b": None}).result == {"1": "a", "b": None}

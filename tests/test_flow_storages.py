@@ -129,7 +129,7 @@ def test_starting_twice(storage):
     first = flow.execute(TWO, id="task-1")
     assert flow.execute(TWO, id="task-1").to_dict() == first.to_dict()
     with pytest.raises(TaskExistsError):
-        flow.execute("await fetch('other')", id="task-1")
+        flow.execute("await fetch('http://a/other')", id="task-1")
 
 
 def test_expired_task_does_not_exist(storage):

@@ -19,7 +19,7 @@ PLAYERS = ("left", "right")
 # Every request tells which answer came before, so a stored pause shows whose it is.
 LOOP = """
 const taken = [];
-for (let round = 1; round <= %d; round++) taken.push(await fetch(`${round} after ${taken.at(-1)}`));
+for (let round = 1; round <= %d; round++) taken.push(await fetch(`http://a/${round} after ${taken.at(-1)}`));
 taken
 """
 
@@ -86,7 +86,7 @@ def test_one_of_two_processes_wins_each_of_500_pauses(tmp_path, capsys):
     lost = [outcome for round_ in outcomes for outcome in round_ if outcome[0] is not Status.PAUSED]
     assert {kind for kind, _ in lost} == {TaskConflictError}
     for number, (round_, winner) in enumerate(zip(outcomes, winners, strict=True), start=2):
-        assert (Status.PAUSED, f"{number} after {winner}") in round_
+        assert (Status.PAUSED, f"http://a/{number}%20after%20{winner}") in round_
     at_the_save = sum("it has revision" in message for _, message in lost)
     with capsys.disabled():
         print(
@@ -95,7 +95,7 @@ def test_one_of_two_processes_wins_each_of_500_pauses(tmp_path, capsys):
     assert at_the_save > 0, "no two hops overlapped"
 
     task = flow.get_task("task-1")
-    assert (task.revision, task.fetch_request.url) == (rounds + 1, f"{rounds + 1} after {winners[-1]}")
+    assert (task.revision, task.fetch_request.url) == (rounds + 1, f"http://a/{rounds + 1}%20after%20{winners[-1]}")
     assert flow.resume("task-1", fetch_response="end").result == [*winners, "end"]
     storage.close()
 
@@ -105,7 +105,8 @@ def test_one_of_two_processes_wins_each_of_500_pauses(tmp_path, capsys):
 def test_one_of_two_processes_ends_each_of_100_tasks(tmp_path, capsys, retain):
     storage = SqliteStorage(tmp_path / "tasks.db")
     flow = create_flow(storage)
-    rounds = [(flow.execute("await fetch('u')", id=f"task-{number}", retain=retain).id, 1) for number in range(100)]
+    ids = [f"task-{number}" for number in range(100)]
+    rounds = [(flow.execute("await fetch('http://a/u')", id=each, retain=retain).id, 1) for each in ids]
     outcomes = _race(tmp_path / "tasks.db", rounds)
 
     winners = _winners(outcomes, Status.COMPLETED)

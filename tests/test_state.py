@@ -161,7 +161,7 @@ def test_a_state_of_another_guest_says_which_it_needs():
 
 @pytest.fixture(scope="module")
 def real() -> bytes:
-    return suspended("const o = { a: [1, 2, 3] }; await fetch('x'); o").state
+    return suspended("const o = { a: [1, 2, 3] }; await fetch('http://a/x'); o").state
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from sequential_core.storage import MemoryStorage, objects
 from sequential_core.storage.dynamodb import ITEM_BYTES, DynamoDBStorage
 
 # Every request tells which answer came before it, so a pause shows what was taken.
-CODE = 'const a = await fetch("first"); const b = await fetch("after " + a); [a, b]'
+CODE = 'const a = await fetch("http://a/first"); const b = await fetch("http://a/after " + a); [a, b]'
 ATTEMPTS = 2
 
 
@@ -128,24 +128,24 @@ STEPS = {
         operation="PutItem",
         passes=1,  # the code's
         before=None,
-        after=(1, "first"),
-        returned=(1, "first"),
+        after=(1, "http://a/first"),
+        returned=(1, "http://a/first"),
     ),
     "hop": Step(
         prepare=lambda flow: flow.execute(CODE, id="task-1"),
         call=lambda flow: flow.resume("task-1", fetch_response="one", revision=1),
         operation="UpdateItem",
         passes=0,
-        before=(1, "first"),
-        after=(2, "after one"),
-        returned=(2, "after one"),
+        before=(1, "http://a/first"),
+        after=(2, "http://a/after%20one"),
+        returned=(2, "http://a/after%20one"),
     ),
     "end that is kept": Step(
         prepare=lambda flow: _to_the_last_pause(flow, retain=3600),
         call=lambda flow: flow.resume("task-1", fetch_response="two", revision=2),
         operation="UpdateItem",
         passes=0,
-        before=(2, "after one"),
+        before=(2, "http://a/after%20one"),
         after=(3, ["one", "two"]),
         returned=(3, ["one", "two"]),
     ),
@@ -154,7 +154,7 @@ STEPS = {
         call=lambda flow: flow.resume("task-1", fetch_response="two", revision=2),
         operation="PutItem",  # of a tombstone
         passes=0,
-        before=(2, "after one"),
+        before=(2, "http://a/after%20one"),
         after=None,
         returned=(3, ["one", "two"]),
     ),
@@ -183,8 +183,8 @@ def by_name(table):
 
 def finish(flow, step):
     """Goes on with the program from where a step left it, to its end, whose result is the one of an undisturbed run."""
-    if step.returned == (1, "first"):
-        assert seen(flow.resume("task-1", fetch_response="one", revision=1)) == (2, "after one")
+    if step.returned == (1, "http://a/first"):
+        assert seen(flow.resume("task-1", fetch_response="one", revision=1)) == (2, "http://a/after%20one")
     if step.returned[0] < 3:
         assert flow.resume("task-1", fetch_response="two", revision=2).result == ["one", "two"]
         with pytest.raises(TaskNotFoundError):
@@ -319,7 +319,7 @@ def test_deletion_that_arrives_late_spares_the_task_that_took_the_id(flow, make_
     flow.delete_task("task-1")
     _to_the_last_pause(flow)
     proxy.release()
-    assert seen(flow.get_task("task-1")) == (2, "after one")
+    assert seen(flow.get_task("task-1")) == (2, "http://a/after%20one")
 
 
 def test_read_that_fails_changes_nothing(flow, storage, faulty, proxy):
@@ -329,7 +329,7 @@ def test_read_that_fails_changes_nothing(flow, storage, faulty, proxy):
         with pytest.raises(StorageBusyError) as caught:
             faulty.resume("task-1", fetch_response="one")
         assert problem_of(caught.value).status == 503
-    assert seen(storage.load("task-1")) == (1, "first")
+    assert seen(storage.load("task-1")) == (1, "http://a/first")
     assert "UpdateItem" not in proxy.seen
 
 
@@ -338,7 +338,7 @@ def test_code_that_cannot_be_written_leaves_no_task(faulty, storage, all_items, 
     with pytest.raises(StorageBusyError):
         faulty.execute(CODE, id="task-1")
     assert all_items() == []
-    assert seen(faulty.execute(CODE, id="task-1")) == (1, "first")
+    assert seen(faulty.execute(CODE, id="task-1")) == (1, "http://a/first")
     assert storage.load_code("task-1") == CODE
 
 
@@ -350,7 +350,7 @@ def test_refusal_that_will_not_pass_is_the_operators(flow, faulty, storage, prox
         faulty.resume("task-1", fetch_response="one")
     assert problem_of(caught.value).status == 500
     assert proxy.seen["UpdateItem"] == 1
-    assert seen(storage.load("task-1")) == (1, "first")
+    assert seen(storage.load("task-1")) == (1, "http://a/first")
 
 
 @pytest.mark.parametrize("key", ["key", None])
@@ -399,7 +399,7 @@ def test_half_an_answer_is_not_taken_for_a_whole_one(flow, faulty, proxy, times)
     flow.execute(CODE, id="task-1")
     proxy.inject("GetItem", faults.CUT_ANSWER, times=times)
     try:
-        assert seen(faulty.get_task("task-1")) == (1, "first")
+        assert seen(faulty.get_task("task-1")) == (1, "http://a/first")
     except StorageBusyError:
         assert times == ATTEMPTS
 
@@ -407,7 +407,8 @@ def test_half_an_answer_is_not_taken_for_a_whole_one(flow, faulty, proxy, times)
 # --- Sizes ---
 
 NOISY = (
-    'const noise = await fetch("noise"); const answer = await fetch("answer"); [noise.length, noise.slice(-9), answer]'
+    'const noise = await fetch("http://a/noise"); const answer = await fetch("http://a/answer");'
+    "[noise.length, noise.slice(-9), answer]"
 )
 _ALPHABET = string.ascii_letters + string.digits + "+/"
 
@@ -458,7 +459,7 @@ def noise():
 
 def large(flow, noise, task_id="task-1"):
     """A task whose state is in the bucket, before its last answer."""
-    flow.execute(NOISY.replace("[noise", "await fetch('last'); [noise"), id=task_id)
+    flow.execute(NOISY.replace("[noise", "await fetch('http://a/last'); [noise"), id=task_id)
     flow.resume(task_id, fetch_response=noise)
 
 
@@ -486,7 +487,7 @@ def test_bucket_that_takes_nothing_leaves_the_task_as_it_was(  # noqa: PLR0917
     assert problem_of(caught.value).status == status
     assert flow.get_task("task-1") == before
     assert "UpdateItem" not in proxy.seen
-    assert seen(faulty.resume("task-1", fetch_response="answer", revision=2)) == (3, "last")
+    assert seen(faulty.resume("task-1", fetch_response="answer", revision=2)) == (3, "http://a/last")
     assert flow.resume("task-1", fetch_response=0).result[::2] == [len(noise), "answer"]
 
 
@@ -514,7 +515,7 @@ def test_bucket_that_gives_nothing_leaves_the_task_as_it_was(  # noqa: PLR0917
     assert problem_of(caught.value).status == status
     proxy.clear()
     assert flow.get_task("task-1") == before
-    assert seen(faulty.resume("task-1", fetch_response="answer", revision=2)) == (3, "last")
+    assert seen(faulty.resume("task-1", fetch_response="answer", revision=2)) == (3, "http://a/last")
 
 
 def test_save_that_fails_after_its_object_was_written_keeps_the_old_object(flow, faulty, proxy, noise, all_objects):
@@ -542,7 +543,7 @@ def test_loser_of_a_race_leaves_the_winners_object(flow, faulty, proxy, noise, b
 def test_old_object_that_cannot_be_deleted_does_no_harm(flow, faulty, proxy, noise, fault):
     large(flow, noise)
     proxy.inject("DeleteObject", fault, times=ALWAYS)
-    assert seen(faulty.resume("task-1", fetch_response="answer")) == (3, "last")
+    assert seen(faulty.resume("task-1", fetch_response="answer")) == (3, "http://a/last")
     assert faulty.resume("task-1", fetch_response=0).result[::2] == [len(noise), "answer"]
 
 
@@ -590,7 +591,7 @@ def test_item_that_ttl_should_have_removed_is_no_task(ministack, table, bucket, 
         assert problem_of(caught.value).status == 404
     assert flow.list_tasks().tasks == ()
     assert all_items() == before
-    assert seen(flow.execute(CODE + "; 0", id="task-1")) == (1, "first")
+    assert seen(flow.execute(CODE + "; 0", id="task-1")) == (1, "http://a/first")
     assert storage.load_code("task-1") == CODE + "; 0"
 
 
@@ -705,7 +706,7 @@ def test_callers_of_the_api_are_told_and_may_repeat(flow, faulty, proxy, told, s
     repeated = call(app, "POST", "/tasks/task-1/resume", body, **headers)
     assert repeated.status_code == 200
     assert repeated.json()["revision"] == 2
-    assert repeated.json()["fetchRequest"]["url"] == "after one"
+    assert repeated.json()["fetchRequest"]["url"] == "http://a/after%20one"
     assert flow.resume("task-1", fetch_response="two").result == ["one", "two"]
 
 

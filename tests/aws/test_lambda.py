@@ -114,7 +114,7 @@ def test_missing_setting_stops_the_function_and_is_named(invoke):
 
 def test_metrics_of_a_cold_and_a_warm_call(environment):
     with LambdaEmulator("handlers.execute.handler", environment) as function:
-        cold, warm = (function.invoke({"code": 'await fetch("u")'}) for _ in range(2))
+        cold, warm = (function.invoke({"code": 'await fetch("http://a/u")'}) for _ in range(2))
     assert [("ColdStart" in each.metrics[0], each.metrics[0]["Paused"]) for each in (cold, warm)] == [
         (True, [1.0]),
         (False, [1.0]),
@@ -129,6 +129,6 @@ def test_any_string_of_the_codes_gets_out(invoke, text):
 
 def test_state_of_5_mb_through_the_functions(invoke):
     noise = "let x = 1, a = []; for (let i = 0; i < 1000000; i++) { x = (x * 48271) % 2147483647; a.push(x / 7); }"
-    task = invoke("execute", {"code": f'{noise} await fetch("u"); a.length'}).payload
+    task = invoke("execute", {"code": f'{noise} await fetch("http://a/u"); a.length'}).payload
     assert task["pausedState"]["stateBytes"] > 5_000_000
     assert invoke("resume", {"id": task["id"], "fetchResponse": 1}).payload["result"] == 1_000_000

@@ -21,7 +21,7 @@ from sequential_core.http import create_app
 from sequential_core.storage.dynamodb import DynamoDBStorage
 
 THREADS = 64
-CODE = 'const a = await fetch("first"); const b = await fetch("after " + a); [a, b]'
+CODE = 'const a = await fetch("http://a/first"); const b = await fetch("http://a/after " + a); [a, b]'
 
 
 class Meeting(DynamoDBStorage):
@@ -84,13 +84,13 @@ def test_one_of_64_threads_resumes_a_pause_and_the_stored_task_is_the_winners(st
     winner = check_one_won(outcomes)
     task = flow.get_task("task-1")
     assert task.to_dict(include_vm_state=False) == outcomes[winner][1]
-    assert (task.revision, task.fetch_request.url) == (2, f"after answer {winner}")
+    assert (task.revision, task.fetch_request.url) == (2, f"http://a/after%20answer%20{winner}")
     assert flow.resume("task-1", fetch_response="end").result == [f"answer {winner}", "end"]
 
 
 def test_one_of_64_threads_ends_a_task_whose_outcome_is_kept(storage):
     flow = create_flow(storage)
-    flow.execute('await fetch("only")', id="task-1", retain=3600)
+    flow.execute('await fetch("http://a/only")', id="task-1", retain=3600)
     outcomes = answer_at_once(storage, "task-1")
     winner = check_one_won(outcomes)
     assert flow.get_task("task-1").result == f"answer {winner}"
@@ -98,7 +98,7 @@ def test_one_of_64_threads_ends_a_task_whose_outcome_is_kept(storage):
 
 def test_one_of_64_threads_ends_a_task_whose_outcome_is_not_kept(storage):
     flow = create_flow(storage)
-    flow.execute('await fetch("only")', id="task-1")
+    flow.execute('await fetch("http://a/only")', id="task-1")
     outcomes = answer_at_once(storage, "task-1", revision=1)
     statuses = Counter(status for status, _ in outcomes)
     assert statuses.pop(200) == 1
@@ -122,7 +122,7 @@ def test_64_threads_that_repeat_one_answer_with_one_key_all_get_the_task(storage
 
     with ThreadPoolExecutor(THREADS) as pool:
         tasks = list(pool.map(resume, range(THREADS)))
-    assert {(task.revision, task.fetch_request.url) for task in tasks} == {(2, "after one")}
+    assert {(task.revision, task.fetch_request.url) for task in tasks} == {(2, "http://a/after%20one")}
 
 
 def test_one_of_64_threads_creates_a_task_and_its_code_is_the_winners(ministack, table, bucket):
@@ -134,14 +134,14 @@ def test_one_of_64_threads_creates_a_task_and_its_code_is_the_winners(ministack,
         transport = httpx.ASGITransport(apps[number])
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
             start.wait()
-            return await client.post("/tasks", json={"id": "task-1", "code": f"await fetch('{number}')"})
+            return await client.post("/tasks", json={"id": "task-1", "code": f"await fetch('http://a/{number}')"})
 
     with ThreadPoolExecutor(THREADS) as pool:
         responses = list(pool.map(lambda number: asyncio.run(post(number)), range(THREADS)))
     assert Counter(response.status_code for response in responses) == {201: 1, 409: THREADS - 1}
     winner = [response.status_code for response in responses].index(201)
-    assert storage.load("task-1").fetch_request.url == str(winner)
-    assert storage.load_code("task-1") == f"await fetch('{winner}')"
+    assert storage.load("task-1").fetch_request.url == f"http://a/{winner}"
+    assert storage.load_code("task-1") == f"await fetch('http://a/{winner}')"
     # The losers left no code.
     items = ministack.client("dynamodb").scan(TableName=table)["Items"]
     assert len(items) == 2
@@ -185,7 +185,7 @@ def test_2000_tasks_that_16_workers_resume_at_once_complete_once_each(ministack,
     task_ids = [f"task-{number}" for number in range(TASKS)]
     begun = time.monotonic()
     with ThreadPoolExecutor(WORKERS) as pool:
-        created = list(pool.map(lambda task_id: flow.execute('await fetch("only")', id=task_id), task_ids))
+        created = list(pool.map(lambda task_id: flow.execute('await fetch("http://a/only")', id=task_id), task_ids))
     creating = time.monotonic() - begun
     assert {task.status for task in created} == {"paused"}
 

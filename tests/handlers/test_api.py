@@ -103,7 +103,7 @@ def test_direct_event_of_the_folder_is_understood(call, name):
         ("POST", "/tasks", '{"code": "1"}', {"idempotency-key": "é"}, (400, "invalid-request")),
         ("POST", "/tasks", " " * 10_000_000, {}, (413, "body-too-large")),
         ("POST", "/tasks/a/resume", '{"fetchResponse": 1}', {}, (404, "task-not-found")),
-        ("POST", "/tasks/a/resume", "{}", {}, (400, "invalid-answer")),
+        ("POST", "/tasks/a/resume", "{}", {}, (404, "task-not-found")),
         ("POST", "/tasks/a/resume", '{"fetchResponse": 1, "error": "x"}', {}, (400, "invalid-answer")),
         ("POST", "/tasks/a/resume", '{"fetchResponse": 1}', {"if-match": "1"}, (400, "invalid-request")),
         ("GET", "/tasks/a", None, {}, (404, "task-not-found")),

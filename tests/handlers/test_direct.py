@@ -72,7 +72,7 @@ def test_defaults_of_the_environment(call):
         ("execute", {"code": " " * 300_000}, "CodeTooLargeError"),
         ("resume", {"id": "none", "fetchResponse": 1}, "TaskNotFoundError"),
         ("resume", {"id": "", "fetchResponse": 1}, "InvalidTaskIdError"),
-        ("resume", {"id": "a"}, "InvalidAnswerError"),
+        ("resume", {"id": "a"}, "TaskNotFoundError"),
         ("resume", {"fetchResponse": 1}, "InvalidRequestError"),
         ("task", {}, "InvalidRequestError"),
         ("task", {"action": "drop"}, "InvalidRequestError"),

@@ -82,7 +82,7 @@ def test_metrics_of_a_pause(call, lines):
 
 
 @pytest.mark.parametrize(
-    ("code", "outcome"), [("1", "Completed"), ("null.x", "Failed"), ("await fetch('u')", "Paused")]
+    ("code", "outcome"), [("1", "Completed"), ("null.x", "Failed"), ("await fetch('http://a/u')", "Paused")]
 )
 def test_metric_of_each_outcome(call, lines, code, outcome):
     call("execute", {"code": code})

@@ -16,7 +16,7 @@ JSON = {"content-type": "application/json"}
 @pytest.fixture(autouse=True)
 def nothing_changes(client, storage):
     """The task `paused` is there before, and is the only one and the same after."""
-    before = client.execute("await Promise.all([fetch('a'), fetch('b')])", id="paused")
+    before = client.execute("await Promise.all([fetch('http://a/a'), fetch('http://a/b')])", id="paused")
     yield
     assert client.get("/tasks").json()["tasks"] == [before]
 
@@ -315,7 +315,7 @@ def test_what_comes_first_is_told(client, check_problem):
 
 
 def test_a_conflict_and_an_end_are_told_apart(client, check_problem):
-    client.execute("await fetch('a'); await fetch('b')", id="other", retain=60)
+    client.execute("await fetch('http://a/a'); await fetch('http://a/b')", id="other", retain=60)
     client.resume("other", 1, requestId=1)
     response = client.post("/tasks/other/resume", json={"fetchResponse": 2, "requestId": 1})
     check_problem(response, 409, "task-conflict", taskId="other")

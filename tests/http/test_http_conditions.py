@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from sequential_core.errors import InvalidRequestError
 from sequential_core.http.headers import entity_tags, idempotency_key
 
-TWO_PAUSES = "const a = await fetch('a'); const b = await fetch('b'); [a, b]"
+TWO_PAUSES = "const a = await fetch('http://a/a'); const b = await fetch('http://a/b'); [a, b]"
 
 
 def tags(*values):
@@ -233,7 +233,7 @@ def test_what_ends_at_once_is_kept_for_whoever_repeats_it(client):
 
 
 def test_a_repeated_resumption_gives_the_outcome(client):
-    task = client.execute("await fetch('a'); 'done'")
+    task = client.execute("await fetch('http://a/a'); 'done'")
     url = f"/tasks/{task['id']}/resume"
     first = client.post(url, json={"fetchResponse": 1}, **keyed("key"))
     again = client.post(url, json={"fetchResponse": 1}, **keyed("key"))

@@ -43,7 +43,7 @@ def test_every_operation_is_described(described):
 
 
 def test_a_task_has_the_fields_that_are_described(client):
-    task = client.execute("console.log('x'); await fetch('a'); null.x", retain=60)
+    task = client.execute("console.log('x'); await fetch('http://a/a'); null.x", retain=60)
     failed = client.resume(task["id"], 1)
     with_state = client.get(f"/tasks/{task['id']}?include=vmState").json()
     assert set(with_state) == encoded_fields(schemas.Task)
@@ -191,7 +191,7 @@ from mangum import Mangum
 from sequential_core import create_flow
 from sequential_core.http import create_app
 handler = Mangum(create_app(create_flow("memory:")), lifespan="off")
-for body in ({"code": "await fetch('x')"}, {}):
+for body in ({"code": "await fetch('http://a/x')"}, {}):
     answer = handler({
         "version": "2.0", "rawQueryString": "", "headers": {"content-type": "application/json"},
         "requestContext": {"http": {"method": "POST", "path": "/tasks", "sourceIp": "1.2.3.4"}},

@@ -95,7 +95,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("answer", "expression", "result"), ANSWERS)
 def test_an_answer_reaches_the_program(client, answer, expression, result):
-    task = client.execute(f"const user = await fetch('x'); {expression}")
+    task = client.execute(f"const user = await fetch('http://a/x'); {expression}")
     # Not httpx's JSON, which cannot write half a surrogate pair.
     response = client.post(
         f"/tasks/{task['id']}/resume", content=json.dumps(answer), headers={"content-type": "application/json"}
@@ -105,27 +105,27 @@ def test_an_answer_reaches_the_program(client, answer, expression, result):
 
 
 def test_an_error_rejects_the_fetch(client):
-    task = client.execute("try { await fetch('x') } catch (error) { `${error.name}: ${error.message}` }")
+    task = client.execute("try { await fetch('http://a/x') } catch (error) { `${error.name}: ${error.message}` }")
     response = client.post(f"/tasks/{task['id']}/resume", json={"error": "no network"})
     assert response.json()["result"] == "TypeError: no network"
 
 
 def test_a_request_is_answered_by_its_id(client):
-    task = client.execute("await Promise.all([fetch('a'), fetch('b')])")
+    task = client.execute("await Promise.all([fetch('http://a/a'), fetch('http://a/b')])")
     task = client.resume(task["id"], "B", requestId=2)
-    assert [request["url"] for request in task["fetchRequests"]] == ["a"]
+    assert [request["url"] for request in task["fetchRequests"]] == ["http://a/a"]
     assert client.resume(task["id"], "A", requestId=1.0)["result"] == ["A", "B"]
 
 
 def test_a_pause_after_a_pause_has_the_next_tag(client):
-    task = client.execute("await fetch('a'); await fetch('b')")
+    task = client.execute("await fetch('http://a/a'); await fetch('http://a/b')")
     response = client.post(f"/tasks/{task['id']}/resume", json={"fetchResponse": 1})
     assert response.json()["revision"] == 2
     assert response.headers["etag"] == '"2"'
 
 
 def test_an_answer_that_was_taken_may_be_repeated(client):
-    task = client.execute("await fetch('a'); await fetch('b')")
+    task = client.execute("await fetch('http://a/a'); await fetch('http://a/b')")
     first = client.resume(task["id"], 1, requestId=1)
     assert client.resume(task["id"], 1, requestId=1) == first
     assert client.get(f"/tasks/{task['id']}").json() == first
@@ -174,7 +174,7 @@ def test_the_state_comes_only_when_it_is_asked_for(client, flow):
 
 
 def test_the_state_of_the_next_pause_comes_when_it_is_asked_for(client, flow):
-    task = client.execute("await fetch('a'); await fetch('b')")
+    task = client.execute("await fetch('http://a/a'); await fetch('http://a/b')")
     url = f"/tasks/{task['id']}/resume"
     again = client.post(f"{url}?include=vmState", json={"fetchResponse": 1}).json()
     assert base64.b64decode(again["vmState"]) == flow.get_task(task["id"]).vm_state

@@ -16,7 +16,7 @@ def test_a_trap_in_a_call_of_the_host_ends_the_program():
     code = """
     const mk = () => ({ toJSON() { console.log('x'); return { a: mk() } } });
     let r; try { JSON.stringify(mk()) } catch (e) { r = e }
-    await fetch('x'); String(r)
+    await fetch('http://a/x'); String(r)
     """
     outcome = driver.start(code)
     if isinstance(outcome, driver.Suspended):  # the engine's own count came first, in order
@@ -26,8 +26,10 @@ def test_a_trap_in_a_call_of_the_host_ends_the_program():
 
 
 def test_a_fetch_inside_of_a_fetch_has_an_id_of_its_own():
-    paused = suspended("const all = [fetch({ toString() { all2 = fetch('/inner'); return '/outer' } })]; var all2; 1")
-    assert [(request.id, request.url) for request in paused.requests] == [(1, "/inner"), (2, "/outer")]
+    paused = suspended(
+        "var inner; fetch({ toString() { inner = fetch('http://a/inner'); return 'http://a/outer' } }); 1"
+    )
+    assert [(request.id, request.url) for request in paused.requests] == [(1, "http://a/inner"), (2, "http://a/outer")]
     then = driver.resume(paused.state, {1: ValueAnswer(1), 2: ValueAnswer(2)})
     assert then == driver.Completed(1, ())
 
@@ -35,8 +37,8 @@ def test_a_fetch_inside_of_a_fetch_has_an_id_of_its_own():
 @pytest.mark.parametrize("change", ["v.id = 41", "delete v.url", "v.headers = [1]", "throw 1", "v.evil = 1"])
 def test_a_setter_of_arrays_does_not_see_the_records_of_the_host(change):
     code = f"Object.defineProperty(Array.prototype, 0, {{ set(v) {{ if (v) {{ {change} }} }}, configurable: true }});"
-    (request,) = suspended(f"{code} fetch('/x'); 1").requests
-    assert (request.id, request.url, request.headers) == (1, "/x", {})
+    (request,) = suspended(f"{code} fetch('http://a/x'); 1").requests
+    assert (request.id, request.url, request.headers) == (1, "http://a/x", {})
     assert str(failed(f"{code} throw new Error('mine')").error) == "Error: mine"
 
 
@@ -68,7 +70,7 @@ def test_what_an_error_says_is_cut():
 
 
 def test_requests_are_bounded_together():
-    code = "for (let i = 0; i < 10; i++) fetch('x', { method: 'POST', body: 'é'.repeat(1e5) }); 1"
+    code = "for (let i = 0; i < 10; i++) fetch('http://a/x', { method: 'POST', body: 'é'.repeat(1e5) }); 1"
     outcome = driver.start(code, Limits(request_bytes=1_000_000))
     assert outcome.error.kind is ErrorKind.REQUEST_LIMIT
 
@@ -85,19 +87,20 @@ def test_depth_is_counted_in_little_memory():
 
 
 def test_scattered_changes_cost_a_bounded_number_of_runs():
-    code = "const t = new Float64Array(1 << 20); for (let i = 0; i < t.length; i += 3) t[i] = i; await fetch('x'); t[3]"
+    code = "const t = new Float64Array(1 << 20); for (let i = 0; i < t.length; i += 3) t[i] = i;"
+    code += "await fetch('http://a/x'); t[3]"
     paused = suspended(code)
     assert driver.resume(paused.state, {1: ValueAnswer(0)}) == driver.Completed(3, ())
 
 
 def test_a_status_is_a_number():
-    assert completed("new Response('', { status: '204' }).status") == 204
-    assert answered("(await fetch('x')).status", ResponseAnswer(status=204)).result == 204
+    assert completed("new Response(null, { status: '204' }).status") == 204
+    assert answered("(await fetch('http://a/x')).status", ResponseAnswer(status=204)).result == 204
 
 
 @pytest.mark.parametrize("depth", [1000, 1200])
 def test_async_functions_nest_a_thousand_deep(depth):
-    code = f"async function f(n) {{ return n === 0 ? await fetch('/deep') : 1 + await f(n - 1) }} await f({depth})"
+    code = f"async function f(n) {{ return n === 0 ? await fetch('http://a/x') : 1 + await f(n - 1) }} await f({depth})"
     assert answered(code, ValueAnswer(5)) == driver.Completed(depth + 5, ())
 
 
@@ -107,5 +110,5 @@ def test_a_hashbang_is_a_comment():
 
 
 def test_columns_of_the_first_line_count_from_one():
-    assert suspended('const user = await fetch("u")').requests[0].column == 20
+    assert suspended('const user = await fetch("http://a/u")').requests[0].column == 20
     assert failed("let x = 1; null.foo").error.column == 12

@@ -54,7 +54,7 @@ ENGINE = """
 def test_an_engine_of_another_kind_is_refused(stack, more, init, problem):
     engine = wasmtime.wat2wasm(ENGINE.format(stack=stack, more=more, init=init))
     with pytest.raises(BakeError, match=problem):
-        bake(bytes(engine), {})
+        bake(bytes(engine), b"", {})
 
 
 def test_the_guest_is_named_after_its_content():

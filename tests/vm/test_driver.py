@@ -117,7 +117,7 @@ def test_a_result_nested_200_deep_is_fine():
 
 
 def test_a_call_of_fetch_while_the_result_is_written_makes_no_request():
-    assert completed("({ get a() { fetch('x').catch(() => {}); return 1 } })") == {"a": 1}
+    assert completed("({ get a() { fetch('http://a/x').catch(() => {}); return 1 } })") == {"a": 1}
 
 
 # --- Errors --------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_an_uncaught_exception_has_name_message_place_and_stack():
 
 
 def test_an_exception_after_a_pause_has_its_place_too():
-    outcome = answered("const v = await fetch('x');\n\n  v.a.b.c;", ValueAnswer({"a": 1}))
+    outcome = answered("const v = await fetch('http://a/x');\n\n  v.a.b.c;", ValueAnswer({"a": 1}))
     assert isinstance(outcome, driver.Failed)
     assert (outcome.error.name, outcome.error.line, outcome.error.column) == ("TypeError", 3, 3)
 
@@ -218,7 +218,7 @@ def test_waiting_for_what_nothing_can_settle_is_a_deadlock(code):
 
 
 def test_a_deadlock_is_seen_after_a_pause_too():
-    outcome = answered("await fetch('x'); await new Promise(() => {})", ValueAnswer(1))
+    outcome = answered("await fetch('http://a/x'); await new Promise(() => {})", ValueAnswer(1))
     assert isinstance(outcome, driver.Failed)
     assert outcome.error.kind is ErrorKind.DEADLOCK
 
@@ -235,26 +235,26 @@ def test_a_rejection_that_nobody_awaits_is_ignored():
 
 
 def test_a_state_can_be_resumed_again_and_again():
-    paused = suspended("let n = 0; n += await fetch('x'); n")
+    paused = suspended("let n = 0; n += await fetch('http://a/x'); n")
     for value in (1, 2, 1):
         assert driver.resume(paused.state, {1: ValueAnswer(value)}) == driver.Completed(value, ())
 
 
 def test_several_answers_are_delivered_in_the_order_given():
-    paused = suspended("const log = []; for (const u of 'abc') fetch(u).then((v) => log.push(v)); log")
+    paused = suspended("const log = []; for (const u of 'abc') fetch('http://a/' + u).then((v) => log.push(v)); log")
     answers = {number: ValueAnswer(number) for number in (3, 1, 2)}
     assert driver.resume(paused.state, answers) == driver.Completed([3, 1, 2], ())
 
 
 def test_some_of_several_answers_leave_the_others_pending():
-    paused = suspended("await Promise.all([fetch('a'), fetch('b'), fetch('c')])")
+    paused = suspended("await Promise.all([fetch('http://a/a'), fetch('http://a/b'), fetch('http://a/c')])")
     after = driver.resume(paused.state, {2: ValueAnswer("B")})
     assert isinstance(after, driver.Suspended)
-    assert [(request.id, request.url) for request in after.requests] == [(1, "a"), (3, "c")]
+    assert [(request.id, request.url) for request in after.requests] == [(1, "http://a/a"), (3, "http://a/c")]
 
 
 def test_ids_go_on_counting_across_pauses():
-    paused = suspended("await fetch('a'); fetch('b'); await fetch('c')")
+    paused = suspended("await fetch('http://a/a'); fetch('http://a/b'); await fetch('http://a/c')")
     after = driver.resume(paused.state, {1: ValueAnswer(0)})
     assert isinstance(after, driver.Suspended)
     assert [request.id for request in after.requests] == [2, 3]
@@ -262,14 +262,14 @@ def test_ids_go_on_counting_across_pauses():
 
 @pytest.mark.parametrize("request_id", [0, 2, -1, 10**30])
 def test_an_unknown_request_is_a_key_error_and_the_state_still_good(request_id):
-    paused = suspended("await fetch('x')")
+    paused = suspended("await fetch('http://a/x')")
     with pytest.raises(KeyError):
         driver.resume(paused.state, {request_id: ValueAnswer(1)})
     assert driver.resume(paused.state, {1: ValueAnswer(1)}) == driver.Completed(1, ())
 
 
 def test_a_request_cannot_be_answered_twice():
-    paused = suspended("fetch('a'); await fetch('b')")
+    paused = suspended("fetch('http://a/a'); await fetch('http://a/b')")
     after = driver.resume(paused.state, {1: ValueAnswer(1)})
     assert isinstance(after, driver.Suspended)
     with pytest.raises(KeyError):

@@ -16,7 +16,7 @@ def request_of(code: str) -> PendingRequest:
 
 def result_of(code: str, answer: ResponseAnswer) -> object:
     """The result of a program in which `r` is the answer."""
-    outcome = answered(f"const r = await fetch('x'); {code}", answer)
+    outcome = answered(f"const r = await fetch('http://a/x'); {code}", answer)
     assert isinstance(outcome, driver.Completed), outcome
     return outcome.result
 
@@ -25,9 +25,22 @@ def result_of(code: str, answer: ResponseAnswer) -> object:
 
 
 def test_a_plain_call_is_a_get():
-    assert request_of("\n  await fetch('https://example.com/é')") == PendingRequest(
-        id=1, url="https://example.com/é", method="GET", headers={}, body=None, line=2, column=9
+    assert request_of("\n  await fetch('https://example.com/a')") == PendingRequest(
+        id=1, url="https://example.com/a", method="GET", headers={}, body=None, line=2, column=9
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://api.example.com", "https://api.example.com/"),
+        ("HTTP://Example.COM:80/A b?c d#e", "http://example.com/A%20b?c%20d#e"),
+        ("https://example.com/é/../ü?ö", "https://example.com/%C3%BC?%C3%B6"),
+        ("https://bücher.example", "https://xn--bcher-kva.example/"),
+    ],
+)
+def test_an_url_is_normalised_as_the_standard_says(given, sent):
+    assert request_of(f"fetch('{given}')").url == sent
 
 
 @pytest.mark.parametrize(
@@ -42,7 +55,7 @@ def test_a_plain_call_is_a_get():
     ],
 )
 def test_the_methods_of_the_standard_are_normalised_and_no_others(given, sent):
-    assert request_of(f"fetch('x', {{ method: '{given}' }})").method == sent
+    assert request_of(f"fetch('http://a/x', {{ method: '{given}' }})").method == sent
 
 
 @pytest.mark.parametrize(
@@ -58,62 +71,73 @@ def test_the_methods_of_the_standard_are_normalised_and_no_others(given, sent):
     ],
 )
 def test_headers_are_taken_in_every_form(headers, sent):
-    assert request_of(f"fetch('x', {{ headers: {headers} }})").headers == sent
+    assert request_of(f"fetch('http://a/x', {{ headers: {headers} }})").headers == sent
 
 
 def test_a_body_is_text_of_plain_type_by_default():
-    request = request_of("fetch('x', { method: 'post', body: 'é' })")
+    request = request_of("fetch('http://a/x', { method: 'post', body: 'é' })")
     assert (request.body, request.headers) == ("é", {"content-type": "text/plain;charset=UTF-8"})
 
 
 def test_a_content_type_of_the_code_is_kept():
-    request = request_of("fetch('x', { method: 'put', body: '{}', headers: { 'Content-Type': 'application/json' } })")
+    request = request_of(
+        "fetch('http://a/x', { method: 'put', body: '{}', headers: { 'Content-Type': 'application/json' } })"
+    )
     assert request.headers == {"content-type": "application/json"}
 
 
 def test_an_empty_body_is_a_body():
-    assert request_of("fetch('x', { method: 'POST', body: '' })").body == ""
+    assert request_of("fetch('http://a/x', { method: 'POST', body: '' })").body == ""
 
 
 @pytest.mark.parametrize("body", ["null", "undefined"])
 def test_no_body_is_none(body):
-    request = request_of(f"fetch('x', {{ method: 'POST', body: {body} }})")
+    request = request_of(f"fetch('http://a/x', {{ method: 'POST', body: {body} }})")
     assert (request.body, request.headers) == (None, {})
 
 
 def test_objects_are_written_as_strings():
-    request = request_of("fetch({ toString: () => '/o' }, { method: 'POST', body: { toString: () => 'b' } })")
-    assert (request.url, request.body) == ("/o", "b")
+    request = request_of("fetch({ toString: () => 'http://a/o' }, { method: 'POST', body: { toString: () => 'b' } })")
+    assert (request.url, request.body) == ("http://a/o", "b")
 
 
 def test_half_a_surrogate_pair_is_replaced_as_the_standard_says():
-    assert request_of(r"fetch('/\ud800')").url == "/\ufffd"
+    assert request_of(r"fetch('http://a/\ud800')").url == "http://a/%EF%BF%BD"
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         "",
-        "'x', { body: 'b' }",
-        "'x', { method: 'head', body: 'b' }",
-        "'x', { method: 'a b' }",
-        "'x', { method: 'POST', body: new Uint8Array(2) }",
-        "'x', { method: 'POST', body: new DataView(new ArrayBuffer(2)) }",
-        "'x', { method: 'POST', body: new ArrayBuffer(2) }",
-        "'x', { headers: 5 }",
-        "'x', { headers: { 'a b': '1' } }",
-        "'x', { headers: { '': '1' } }",
-        r"'x', { headers: { a: '1\r\nb: 2' } }",
-        "'x', { headers: { a: '😀' } }",
+        "''",
+        "'x'",
+        "'/x'",
+        "'//a/x'",
+        "'http://'",
+        "'http://user:password@a/'",
+        "'ftp://a/'",
+        "'file:///etc/passwd'",
+        "URL_, { body: 'b' }",
+        "URL_, { method: 'head', body: 'b' }",
+        "URL_, { method: 'a b' }",
+        "URL_, { method: 'TRACE' }",
+        "URL_, { headers: 5 }",
+        "URL_, { headers: { 'a b': '1' } }",
+        "URL_, { headers: { '': '1' } }",
+        r"URL_, { headers: { a: '1\r\nb: 2' } }",
+        "URL_, { headers: { a: '😀' } }",
+        "URL_, { redirect: 'never' }",
+        "URL_, { signal: {} }",
     ],
 )
 def test_a_request_that_cannot_be_made_rejects_with_a_type_error(arguments):
+    arguments = arguments.replace("URL_", "'http://a/x'")
     code = f"let e; const p = fetch({arguments}); try {{ await p }} catch (x) {{ e = x }} e instanceof TypeError"
     assert completed(code) is True
 
 
 def test_a_rejected_call_uses_up_no_id():
-    assert request_of("fetch().catch(() => {}); fetch('x')").id == 1
+    assert request_of("fetch().catch(() => {}); fetch('http://a/x')").id == 1
 
 
 def test_a_symbol_is_no_url():
@@ -123,18 +147,18 @@ def test_a_symbol_is_no_url():
 @pytest.mark.parametrize(
     ("code", "place"),
     [
-        ("const get = () =>\n  fetch('x');\nget()", (2, 3)),
-        ("await Promise.resolve();\n\nawait fetch('x')", (3, 7)),
-        ("\n[1].map(() => fetch('x'))", (2, 15)),
-        ("Promise.resolve('x').then(fetch)", (None, None)),
-        ("Error.prepareStackTrace = () => ({}); fetch('x')", (None, None)),
-        ("Error.prepareStackTrace = () => { throw 1 }; fetch('x')", (None, None)),
-        ("Error.stackTraceLimit = 0; fetch('x')", (None, None)),
+        ("const get = () =>\n  fetch('http://a/x');\nget()", (2, 3)),
+        ("await Promise.resolve();\n\nawait fetch('http://a/x')", (3, 7)),
+        ("\n[1].map(() => fetch('http://a/x'))", (2, 15)),
+        ("Promise.resolve('http://a/x').then(fetch)", (None, None)),
+        ("Error.prepareStackTrace = () => ({}); fetch('http://a/x')", (None, None)),
+        ("Error.prepareStackTrace = () => { throw 1 }; fetch('http://a/x')", (None, None)),
+        ("Error.stackTraceLimit = 0; fetch('http://a/x')", (None, None)),
     ],
 )
 def test_a_request_says_where_it_was_called(code, place):
     request = request_of(code)
-    assert request.url == "x"
+    assert request.url == "http://a/x"
     # An engine may point at the name or at the parenthesis behind it.
     line, column = place
     assert request.line == line
@@ -214,7 +238,8 @@ def test_a_clone_is_read_by_itself():
 
 
 def test_a_response_is_read_at_a_later_hop():
-    outcome = answered("const r = await fetch('a'); await fetch('b'); r.json()", NOT_FOUND, ValueAnswer(None))
+    code = "const r = await fetch('http://a/a'); await fetch('http://a/b'); r.json()"
+    outcome = answered(code, NOT_FOUND, ValueAnswer(None))
     assert outcome == driver.Completed({"why": "gone"}, ())
 
 
@@ -226,19 +251,19 @@ def test_a_body_that_is_not_json_rejects_with_a_syntax_error():
 @pytest.mark.parametrize("message", ["no route", "", "é\0😀"])
 def test_a_failed_fetch_rejects_with_a_type_error(message):
     outcome = answered(
-        "try { await fetch('x') } catch (e) { [e instanceof TypeError, e.message] }", ErrorAnswer(message)
+        "try { await fetch('http://a/x') } catch (e) { [e instanceof TypeError, e.message] }", ErrorAnswer(message)
     )
     assert outcome == driver.Completed([True, message], ())
 
 
 def test_a_failed_fetch_that_nobody_catches_fails_the_program():
-    outcome = answered("await fetch('x')", ErrorAnswer("no route"))
+    outcome = answered("await fetch('http://a/x')", ErrorAnswer("no route"))
     assert isinstance(outcome, driver.Failed)
     assert str(outcome.error) == "TypeError: no route"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}], ids=["nan", "inf", "object", "set"])
 def test_an_answer_that_is_not_json_never_reaches_the_program(value):
-    paused = suspended("await fetch('x')")
+    paused = suspended("await fetch('http://a/x')")
     with pytest.raises((ValueError, TypeError)):
         driver.resume(paused.state, {1: ValueAnswer(value)})

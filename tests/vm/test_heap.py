@@ -18,12 +18,12 @@ from sequential_core.vm.heap import Unexpected
 
 # What they leave behind: nothing; large free chunks; many free cells of every size; both, under live objects.
 PROGRAMS = {
-    "little": ("const a = [1]; a.push(await fetch('x')); a", [1, "answer"]),
-    "large": ("for (let i = 0; i < 20; i++) 'é'.repeat(1e5 + i); const s = await fetch('x'); s.length", 6),
+    "little": ("const a = [1]; a.push(await fetch('http://a/x')); a", [1, "answer"]),
+    "large": ("for (let i = 0; i < 20; i++) 'é'.repeat(1e5 + i); const s = await fetch('http://a/x'); s.length", 6),
     "cells": (
         (
             "let all = []; for (let i = 0; i < 20000; i++) all.push({ ['k' + (i % 50)]: 'v' + i, f() { return i } });"
-            "all = all.filter((_, i) => i % 100 === 7); const a = await fetch('x');"
+            "all = all.filter((_, i) => i % 100 === 7); const a = await fetch('http://a/x');"
             "[all.length, all.reduce((sum, o) => sum + o.f(), 0), a]"
         ),
         # 7, 107, ..., 19907
@@ -32,7 +32,7 @@ PROGRAMS = {
     "strings": (
         (
             "const m = new Map(); for (let i = 0; i < 3000; i++) m.set('key' + i, 'x'.repeat(i % 600));"
-            "for (let i = 0; i < 3000; i++) if (i % 7) m.delete('key' + i); await fetch('x');"
+            "for (let i = 0; i < 3000; i++) if (i % 7) m.delete('key' + i); await fetch('http://a/x');"
             "let n = 0; for (const [k, v] of m) n += v.length === +k.slice(3) % 600; n"
         ),
         429,  # multiples of 7 from 0 to 2996
@@ -100,9 +100,9 @@ def test_a_program_goes_on_whatever_its_garbage_holds(name, seed):
 
 
 def test_garbage_costs_no_bytes_of_state():
-    little = len(suspended("await fetch('x')").state)
+    little = len(suspended("await fetch('http://a/x')").state)
     after_much = "(() => { const all = []; for (let i = 0; i < 20000; i++) all.push({ i }) })();"
-    assert len(suspended(after_much + "await fetch('x')").state) < little + 10_000
+    assert len(suspended(after_much + "await fetch('http://a/x')").state) < little + 10_000
 
 
 def test_only_cells_of_the_pages_asked_for_are_reported():

@@ -22,7 +22,7 @@ def resumed(state: bytes) -> object:
 
 
 def test_two_resumptions_of_one_state_share_no_random_numbers():
-    paused = suspended(f"{DRAWS}; await fetch('x'); {DRAWS}")
+    paused = suspended(f"{DRAWS}; await fetch('http://a/x'); {DRAWS}")
     drawn = [number for _ in range(20) for number in resumed(paused.state)]
     assert len(set(drawn)) == len(drawn)
     assert all(0 <= number < 1 for number in drawn)
@@ -34,13 +34,13 @@ def test_two_starts_share_no_random_numbers():
 
 
 def test_numbers_drawn_before_a_pause_are_kept():
-    first, again, later = run_cut("const a = Math.random(); await fetch('x'); [a, a, Math.random()]").result
+    first, again, later = run_cut("const a = Math.random(); await fetch('http://a/x'); [a, a, Math.random()]").result
     assert first == again != later
 
 
 @pytest.mark.parametrize("clock", ["Date.now()", "new Date().getTime()", "+new Date(new Date().toISOString())"])
 def test_the_time_is_that_of_the_hop(clock):
-    paused = suspended(f"const then = {clock}; await fetch('x'); [then, {clock}]")
+    paused = suspended(f"const then = {clock}; await fetch('http://a/x'); [then, {clock}]")
     before = int(time.time() * 1000)
     then, now = resumed(paused.state)
     after = int(time.time() * 1000)
@@ -60,7 +60,6 @@ def test_the_time_zone_is_utc():
 @pytest.mark.parametrize(
     "name",
     [
-        "performance",
         "std",
         "os",
         "process",
@@ -69,7 +68,6 @@ def test_the_time_zone_is_utc():
         "__filename",
         "print",
         "scriptArgs",
-        "navigator",
         "hostLog",
         "gc",
         "Deno",
@@ -101,7 +99,7 @@ def test_the_stack_of_an_error_shows_the_posted_code_only(code):
     [
         "let s; try { new Headers(5) } catch (e) { s = e.stack } s",
         "let s; try { await fetch() } catch (e) { s = e.stack } s",
-        "let s; try { await fetch('x') } catch (e) { s = e.stack } s",
+        "let s; try { await fetch('http://a/x') } catch (e) { s = e.stack } s",
     ],
 )
 def test_the_code_sees_no_frames_of_the_prelude(code):
@@ -156,7 +154,11 @@ BROKEN_STRING = "String"
 BROKEN_ARRAY = "Array"
 
 # Numbers, so that the result needs nothing that was ruined.
-USES_FETCH = "const v = await fetch('/a', { method: 'post', body: 'b' }); const w = await fetch('/b'); v + w"
+USES_FETCH = """
+const v = await fetch('http://a/a', { method: 'post', body: 'b' });
+const w = await fetch('http://a/b');
+v + w
+"""
 
 
 def ruin(target: str) -> str:
@@ -169,24 +171,24 @@ def ruin(target: str) -> str:
 def test_requests_and_answers_survive_a_ruined(target):
     paused = suspended(ruin(target) + USES_FETCH)
     (first,) = paused.requests
-    assert (first.id, first.url, first.method, first.body) == (1, "/a", "POST", "b")
+    assert (first.id, first.url, first.method, first.body) == (1, "http://a/a", "POST", "b")
     assert first.headers == {"content-type": "text/plain;charset=UTF-8"}
     second = driver.resume(paused.state, {1: ValueAnswer(1)})
     assert isinstance(second, driver.Suspended), second
-    assert [(request.id, request.url) for request in second.requests] == [(2, "/b")]
+    assert [(request.id, request.url) for request in second.requests] == [(2, "http://a/b")]
     assert driver.resume(second.state, {2: ValueAnswer(2)}) == driver.Completed(3, ())
 
 
 @pytest.mark.parametrize("target", [*TARGETS, BROKEN_STRING])
 def test_a_pause_survives_what_is_ruined_after_it(target):
-    code = f"const x = await fetch('/x'); {ruin(target)} {USES_FETCH.replace('v + w', 'x + v + w')}"
+    code = f"const x = await fetch('http://a/x'); {ruin(target)} {USES_FETCH.replace('v + w', 'x + v + w')}"
     run = run_cut(code, lambda request: ValueAnswer(request.id))
-    assert (run.result, run.urls) == (6, ("/x", "/a", "/b"))
+    assert (run.result, run.paths) == (6, ("x", "a", "b"))
 
 
 @pytest.mark.parametrize("target", [*TARGETS[:-3], BROKEN_STRING, BROKEN_ARRAY])
 def test_responses_arrive_over_a_ruined(target):
-    code = f"{ruin(target)} (await fetch('/x')).status"
+    code = f"{ruin(target)} (await fetch('http://a/x')).status"
     assert answered(code, ResponseAnswer(status=404, body="b", headers={})) == driver.Completed(404, ())
 
 
@@ -207,13 +209,13 @@ def test_errors_are_described_over_a_ruined(target):
     ],
 )
 def test_inherited_properties_do_not_reach_a_request(pollution):
-    paused = suspended(f"{pollution}; (await fetch('/a')) + 1")
-    assert [(request.id, request.url, request.headers) for request in paused.requests] == [(1, "/a", {})]
+    paused = suspended(f"{pollution}; (await fetch('http://a/a')) + 1")
+    assert [(request.id, request.url, request.headers) for request in paused.requests] == [(1, "http://a/a", {})]
     assert driver.resume(paused.state, {1: ValueAnswer(1)}) == driver.Completed(2, ())
 
 
 def test_headers_are_taken_over_a_ruined_array():
-    code = f"{ruin('Array')} fetch('/a', {{ headers: {{ a: '1' }} }})"
+    code = f"{ruin('Array')} fetch('http://a/a', {{ headers: {{ a: '1' }} }})"
     assert suspended(code).requests[0].headers == {"a": "1"}
 
 
@@ -223,11 +225,14 @@ def test_the_list_of_requests_cannot_be_forged(text):
 
 
 def test_replacing_fetch_is_the_codes_own_business():
-    assert completed("globalThis.fetch = () => 5; await fetch('x')") == 5
+    assert completed("globalThis.fetch = () => 5; await fetch('http://a/x')") == 5
 
 
 def test_code_that_runs_while_an_error_is_described_cannot_hide_it():
-    code = "class E extends Error { get name() { console.log('read'); fetch('late'); return 'E' } } throw new E('m')"
+    code = """
+    class E extends Error { get name() { console.log('read'); fetch('http://a/late'); return 'E' } }
+    throw new E('m')
+    """
     outcome = failed(code)
     assert str(outcome.error) == "E: m"
     assert outcome.logs == (LogEntry("log", "read"),)

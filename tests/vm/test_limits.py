@@ -48,7 +48,7 @@ def test_what_does_not_end_is_ended(code):
 
 
 def test_a_loop_after_a_pause_is_ended_and_the_state_is_still_good():
-    paused = suspended("const n = await fetch('x'); while (n); n")
+    paused = suspended("const n = await fetch('http://a/x'); while (n); n")
     ended = driver.resume(paused.state, {1: ValueAnswer(1)}, SHORT)
     assert isinstance(ended, driver.Failed)
     assert ended.error.kind is ErrorKind.CPU_LIMIT
@@ -57,7 +57,8 @@ def test_a_loop_after_a_pause_is_ended_and_the_state_is_still_good():
 
 def test_every_hop_has_the_whole_time():
     code = (
-        "for (let i = 0; i < 4; i++) { const end = Date.now() + 80; while (Date.now() < end); await fetch('x') } 'done'"
+        "for (let i = 0; i < 4; i++) {"
+        "  const end = Date.now() + 80; while (Date.now() < end); await fetch('http://a/x') } 'done'"
     )
     assert answered(code, *[ValueAnswer(0)] * 4, limits=Limits(cpu_seconds=0.25)) == driver.Completed("done", ())
 
@@ -106,7 +107,7 @@ def test_running_out_of_memory_fails_the_program():
         "const all = []; for (let i = 0; ; i++) all.push({ i })",
         "let s = 'x'; for (;;) s += s.replace('x', 'y')",
         "const o = {}; for (let i = 0; ; i++) o['k' + i] = i",
-        "const all = []; for (;;) all.push(fetch('x', { method: 'POST', body: 'b'.repeat(1e5) }))",
+        "const all = []; for (;;) all.push(fetch('http://a/x', { method: 'POST', body: 'b'.repeat(1e5) }))",
     ],
     ids=["string", "objects", "concatenation", "properties", "requests"],
 )
@@ -118,7 +119,10 @@ def test_running_out_of_memory_can_be_caught_and_the_program_pauses_and_goes_on(
     code = f"""
     const fill = () => {{ {FILL} }};
     const seen = [];
-    for (let i = 0; i < 2; i++) {{ try {{ fill() }} catch (e) {{ seen.push(e.message) }} seen.push(await fetch('x')) }}
+    for (let i = 0; i < 2; i++) {{
+      try {{ fill() }} catch (e) {{ seen.push(e.message) }}
+      seen.push(await fetch('http://a/x'));
+    }}
     seen
     """
     outcome = answered(code, ValueAnswer(1), ValueAnswer(2), limits=SMALL)
@@ -126,24 +130,24 @@ def test_running_out_of_memory_can_be_caught_and_the_program_pauses_and_goes_on(
 
 
 def test_the_memory_stays_within_its_limit():
-    code = f"let all; try {{ {FILL.replace('const all', 'all')} }} catch {{}} all = null; await fetch('x')"
+    code = f"let all; try {{ {FILL.replace('const all', 'all')} }} catch {{}} all = null; await fetch('http://a/x')"
     assert codec.decode(suspended(code, SMALL).state).memory_pages * codec.WASM_PAGE_BYTES <= 8 * MIB
 
 
 def test_another_hop_may_have_more_memory():
-    paused = suspended("await fetch('x'); new Uint8Array(16 * 2 ** 20).length", SMALL)
+    paused = suspended("await fetch('http://a/x'); new Uint8Array(16 * 2 ** 20).length", SMALL)
     assert kind_of_resumed(paused, SMALL) is ErrorKind.MEMORY_LIMIT
     assert driver.resume(paused.state, {1: ValueAnswer(0)}, Limits()) == driver.Completed(16 * MIB, ())
 
 
 def test_a_state_that_needs_more_memory_than_the_hop_may_have_fails():
-    paused = suspended("const all = new Uint8Array(16 * 2 ** 20); await fetch('x'); all.length")
+    paused = suspended("const all = new Uint8Array(16 * 2 ** 20); await fetch('http://a/x'); all.length")
     assert kind_of_resumed(paused, SMALL) is ErrorKind.MEMORY_LIMIT
     assert driver.resume(paused.state, {1: ValueAnswer(0)}) == driver.Completed(16 * MIB, ())
 
 
 def test_an_answer_that_does_not_fit_fails():
-    paused = suspended("await fetch('x')", SMALL)
+    paused = suspended("await fetch('http://a/x')", SMALL)
     outcome = driver.resume(paused.state, {1: ValueAnswer("x" * 7_000_000)}, SMALL)
     assert isinstance(outcome, driver.Failed)
     assert outcome.error.kind is ErrorKind.MEMORY_LIMIT
@@ -167,7 +171,7 @@ def test_endless_recursion_is_a_range_error():
 
 def test_endless_recursion_can_be_caught_and_the_program_goes_on():
     code = f"{RECURSION} const seen = []; for (let i = 0; i < 2; i++) {{ try {{ down() }} catch (e) {{ "
-    code += "seen.push(e.name) } await fetch('x') } seen"
+    code += "seen.push(e.name) } await fetch('http://a/x') } seen"
     assert answered(code, ValueAnswer(0), ValueAnswer(0)) == driver.Completed(["RangeError", "RangeError"], ())
 
 
@@ -186,7 +190,7 @@ def test_what_is_nested_too_deeply_for_json_passes_the_stack(code):
 
 def test_pending_requests_up_to_the_limit():
     limits = Limits(pending_requests=3)
-    code = "for (let i = 0; i < {}; i++) fetch('x')"
+    code = "for (let i = 0; i < {}; i++) fetch('http://a/x')"
     assert len(suspended(code.format(3), limits).requests) == 3
     error = failed(code.format(4), limits).error
     assert error.kind is ErrorKind.PENDING_REQUESTS_LIMIT
@@ -195,7 +199,7 @@ def test_pending_requests_up_to_the_limit():
 
 
 def test_answered_requests_do_not_count():
-    code = "for (let i = 0; i < 5; i++) await fetch('x'); 'done'"
+    code = "for (let i = 0; i < 5; i++) await fetch('http://a/x'); 'done'"
     limits = Limits(pending_requests=1)
     assert answered(code, *[ValueAnswer(0)] * 5, limits=limits) == driver.Completed("done", ())
 
@@ -208,7 +212,7 @@ def test_the_result_counts_as_json_in_utf_8(code, size):
 
 def test_a_state_that_is_too_large_fails():
     # Random numbers do not compress: eight bytes each, of which the sign and the exponent are alike.
-    code = "const all = Array.from({ length: 10000 }, Math.random); await fetch('x')"
+    code = "const all = Array.from({ length: 10000 }, Math.random); await fetch('http://a/x')"
     size = len(suspended(code).state)
     assert 60_000 < size < 120_000
     error = failed(code, Limits(state_bytes=50_000)).error

@@ -89,7 +89,7 @@ print(threading.active_count(), guest.load.cache_info().currsize, runtime._ticke
 
 def test_many_threads_run_programs_at_the_same_time():
     def total(n: int) -> object:
-        return run_cut(f"let s = {n}; for (let i = 0; i < 10; i++) s += await fetch(String(i)); s", number).result
+        return run_cut(f"let s = {n}; for (let i = 0; i < 10; i++) s += await fetch('http://a/' + i); s", number).result
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(total, range(40))) == [n + 45 for n in range(40)]
@@ -105,7 +105,7 @@ def test_logs_of_threads_are_not_mixed():
 
 
 def test_a_state_goes_on_in_another_thread_and_another_process():
-    state = suspended("const a = [1]; a.push(await fetch('x')); a").state
+    state = suspended("const a = [1]; a.push(await fetch('http://a/x')); a").state
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(driver.resume, state, {1: ValueAnswer(2)}).result() == driver.Completed([1, 2], ())
     script = f"""

@@ -6,17 +6,17 @@ import pytest
 from support import check_program, echo, number, refuse_bad
 
 LOOPS = {
-    "for": ("const seen = []; for (let i = 0; i < 3; i++) seen.push(await fetch('/' + i)); seen", ["/0", "/1", "/2"]),
+    "for": ("const seen = []; for (let i = 0; i < 3; i++) seen.push(await ask(i)); seen", ["0", "1", "2"]),
     "for binds its variable anew in each round": (
-        "const get = []; for (let i = 0; i < 3; i++) { get.push(() => i); await fetch('x') } get.map((f) => f())",
+        "const get = []; for (let i = 0; i < 3; i++) { get.push(() => i); await ask('x') } get.map((f) => f())",
         [0, 1, 2],
     ),
-    "for in": ("let s = ''; for (const k in { a: 1, b: 2 }) s += k + (await fetch(k)); s", "aabb"),
+    "for in": ("let s = ''; for (const k in { a: 1, b: 2 }) s += k + (await ask(k)); s", "aabb"),
     "for of a map": (
-        "let s = ''; for (const [k, v] of new Map([['a', 1], ['b', 2]])) s += k + v + (await fetch('-')); s",
+        "let s = ''; for (const [k, v] of new Map([['a', 1], ['b', 2]])) s += k + v + (await ask('-')); s",
         "a1-b2-",
     ),
-    "for of a string": ("let s = ''; for (const c of 'x😀') s += (await fetch(c)) + '.'; s", "x.😀."),
+    "for of a string": ("let s = ''; for (const c of 'x😀') s += (await ask(c)) + '.'; s", "x.😀."),
     "break closes the iterator": (
         """
         const log = [];
@@ -24,26 +24,26 @@ LOOPS = {
           let i = 0;
           return { next: () => ({ value: i++, done: false }), return: () => { log.push('closed'); return {} } };
         } };
-        for (const v of endless) { log.push(await fetch(String(v))); if (v === 1) break }
+        for (const v of endless) { log.push(await ask(v)); if (v === 1) break }
         log
         """,
         ["0", "1", "closed"],
     ),
     "for await over promises": (
-        "let s = ''; for await (const v of [fetch('a'), 'b', fetch('c')]) s += v; s",
+        "let s = ''; for await (const v of [ask('a'), 'b', ask('c')]) s += v; s",
         "abc",
     ),
     "for await over an object": (
         """
-        const pages = { async *[Symbol.asyncIterator]() { for (const u of ['p', 'q']) yield await fetch(u) } };
-        const seen = []; for await (const page of pages) seen.push(page, await fetch(page + '!')); seen
+        const pages = { async *[Symbol.asyncIterator]() { for (const u of ['p', 'q']) yield await ask(u) } };
+        const seen = []; for await (const page of pages) seen.push(page, await ask(page + '!')); seen
         """,
         ["p", "p!", "q", "q!"],
     ),
     "for await over a hand-written iterator": (
         """
         const it = { n: 0, [Symbol.asyncIterator]() { return this },
-          next() { return fetch(String(this.n++)).then((value) => ({ value, done: this.n > 2 })) } };
+          next() { return ask(this.n++).then((value) => ({ value, done: this.n > 2 })) } };
         const seen = []; for await (const v of it) seen.push(v); seen
         """,
         ["0", "1"],
@@ -53,7 +53,7 @@ LOOPS = {
         const seen = [];
         outer: for (let i = 0; i < 3; i++) {
           for (let j = 0; j < 3; j++) {
-            const url = await fetch(`${i}${j}`);
+            const url = await ask(`${i}${j}`);
             if (j === 1) continue outer;
             if (i === 2) break outer;
             seen.push(url);
@@ -63,14 +63,14 @@ LOOPS = {
         """,
         ["00", "10"],
     ),
-    "a labelled block is left": ("let s = 'a'; out: { s += await fetch('b'); break out; s += 'never' } s", "ab"),
+    "a labelled block is left": ("let s = 'a'; out: { s += await ask('b'); break out; s += 'never' } s", "ab"),
     "switch falls through": (
         """
         const seen = [];
-        switch (await fetch('b')) {
-          case await fetch('a'): seen.push('a');
-          case await fetch('b'): seen.push('b');
-          case 'c': seen.push(await fetch('c')); break;
+        switch (await ask('b')) {
+          case await ask('a'): seen.push('a');
+          case await ask('b'): seen.push('b');
+          case 'c': seen.push(await ask('c')); break;
           default: seen.push('default');
         }
         seen
@@ -82,45 +82,45 @@ LOOPS = {
 # `number` answers them.
 ARITHMETIC = {
     "while and do while": (
-        "let n = 0; while ((await fetch(String(n))) < 3) n++; do n += 10; while ((await fetch('5')) < 4); n",
+        "let n = 0; while ((await ask(n)) < 3) n++; do n += 10; while ((await ask('5')) < 4); n",
         13,
     ),
-    "300 fetches in one loop": ("let n = 0; for (let i = 1; i <= 300; i++) n += await fetch(String(i)); n", 45150),
+    "300 fetches in one loop": ("let n = 0; for (let i = 1; i <= 300; i++) n += await ask(i); n", 45150),
     "half an expression is on the stack": (
-        "1 + (await fetch('2')) * (await fetch('3')) ** 2 - (await fetch('4'))",
+        "1 + (await ask('2')) * (await ask('3')) ** 2 - (await ask('4'))",
         15,
     ),
     "half an object is on the stack": (
-        "({ a: await fetch('1'), b: [0, await fetch('2')], [await fetch('3')]: 4 })",
+        "({ a: await ask('1'), b: [0, await ask('2')], [await ask('3')]: 4 })",
         {"3": 4, "a": 1, "b": [0, 2]},  # integer keys come first in JavaScript
     ),
-    "half a list of arguments is on the stack": ("Math.max(1, await fetch('7'), ...[3, await fetch('5')])", 7),
+    "half a list of arguments is on the stack": ("Math.max(1, await ask('7'), ...[3, await ask('5')])", 7),
     "closures count": (
         """
         const counter = () => { let n = 0; return { up: () => ++n, down: () => --n } };
         const a = counter(), b = counter();
-        a.up(); await fetch('0'); a.up(); b.down(); await fetch('0'); [a.up(), b.down()]
+        a.up(); await ask('0'); a.up(); b.down(); await ask('0'); [a.up(), b.down()]
         """,
         [3, -2],
     ),
     "a compound assignment reads its target first": (
-        "let n = 1; const add = async () => { n += await fetch('10') }; const p = add(); n = 5; await p; n",
+        "let n = 1; const add = async () => { n += await ask('10') }; const p = add(); n = 5; await p; n",
         11,
     ),
     "recursion with a fetch at the bottom, 800 frames deep": (
-        "const f = async (n) => (n ? 1 + (await f(n - 1)) : await fetch('5')); await f(800)",
+        "const f = async (n) => (n ? 1 + (await f(n - 1)) : await ask('5')); await f(800)",
         805,
     ),
     "async recursion 1,000 deep": (
-        "const f = async (n) => { await null; return n ? 1 + (await f(n - 1)) : await fetch('5') }; await f(1000)",
+        "const f = async (n) => { await null; return n ? 1 + (await f(n - 1)) : await ask('5') }; await f(1000)",
         1005,
     ),
     "a fetch at each of 100 levels": (
-        "const f = async (n) => (n ? (await fetch('1')) + (await f(n - 1)) + (await fetch('2')) : 0); await f(100)",
+        "const f = async (n) => (n ? (await ask('1')) + (await f(n - 1)) + (await ask('2')) : 0); await f(100)",
         300,
     ),
     "sync recursion 1,000 deep before and after": (
-        "const f = (n) => (n ? 1 + f(n - 1) : 0); f(1000) + (await fetch('5')) + f(1000)",
+        "const f = (n) => (n ? 1 + f(n - 1) : 0); f(1000) + (await ask('5')) + f(1000)",
         2005,
     ),
 }
@@ -130,22 +130,22 @@ EXCEPTIONS = {
         """
         const log = [];
         const f = async () => {
-          try { log.push('try'); await fetch('bad'); log.push('never') }
-          catch (e) { log.push(e instanceof TypeError, e.message); return await fetch('caught') }
-          finally { log.push(await fetch('finally')) }
+          try { log.push('try'); await ask('bad'); log.push('never') }
+          catch (e) { log.push(e instanceof TypeError, e.message); return await ask('caught') }
+          finally { log.push(await ask('finally')) }
         };
         log.push(await f()); log
         """,
         ["try", True, "bad", "finally", "caught"],
     ),
     "return in finally wins over throw": (
-        "const f = async () => { try { throw await fetch('x') } finally { return await fetch('y') } }; await f()",
+        "const f = async () => { try { throw await ask('x') } finally { return await ask('y') } }; await f()",
         "y",
     ),
     "finally runs before an exception goes on": (
         """
         const log = [];
-        try { try { await fetch('bad 1') } finally { log.push(await fetch('inner')) } }
+        try { try { await ask('bad 1') } finally { log.push(await ask('inner')) } }
         catch (e) { log.push(e.message) }
         log
         """,
@@ -156,21 +156,21 @@ EXCEPTIONS = {
         class NotThere extends Error { name = 'NotThere' }
         let found;
         try {
-          try { await fetch('bad') } catch (cause) { await fetch('x'); throw new NotThere('gone', { cause }) }
-        } catch (e) { await fetch('y'); found = e }
+          try { await ask('bad') } catch (cause) { await ask('x'); throw new NotThere('gone', { cause }) }
+        } catch (e) { await ask('y'); found = e }
         [found instanceof NotThere, found instanceof Error, String(found), found.cause.message]
         """,
         [True, True, "NotThere: gone", "bad"],
     ),
     "continue out of finally": (
         (
-            "const s = []; for (const u of ['bad', 'ok']) { try { s.push(await fetch(u)) } catch { s.push('-') } "
+            "const s = []; for (const u of ['bad', 'ok']) { try { s.push(await ask(u)) } catch { s.push('-') } "
             "finally { if (u === 'bad') continue } s.push('end') } s"
         ),
         ["-", "ok", "end"],
     ),
     "an error thrown by the code while it is caught after a pause": (
-        "const f = async () => { await fetch('x'); null.y }; let s; try { await f() } catch (e) { s = e.name } s",
+        "const f = async () => { await ask('x'); null.y }; let s; try { await f() } catch (e) { s = e.name } s",
         "TypeError",
     ),
 }
@@ -180,36 +180,36 @@ FORMS = {
         """
         async function a(x) { return 'a' + (await b(x)) }
         async function b(x) { return 'b' + (await c(x)) }
-        const c = async (x) => 'c' + (await fetch(x));
+        const c = async (x) => 'c' + (await ask(x));
         await a('!')
         """,
         "abc!",
     ),
     "optional chaining skips the fetch behind it": (
-        "const o = { f: (u) => fetch(u) }; [await o?.f?.('x'), o.none?.(await fetch('bad')) ?? 'none']",
+        "const o = { f: (u) => ask(u) }; [await o?.f?.('x'), o.none?.(await ask('bad')) ?? 'none']",
         ["x", "none"],
     ),
     "logical assignment": (
-        "let a = null; a ??= await fetch('x'); a ||= await fetch('bad'); a &&= await fetch('y'); a",
+        "let a = null; a ??= await ask('x'); a ||= await ask('bad'); a &&= await ask('y'); a",
         "y",
     ),
-    "the conditional operator": ("(await fetch('')) ? 'never' : await fetch('else')", "else"),
+    "the conditional operator": ("(await ask('')) ? 'never' : await ask('else')", "else"),
     "spread": (
-        "const list = (...all) => all; list(...(await fetch('ab')), { ...{ c: await fetch('d') }, e: 1 })",
+        "const list = (...all) => all; list(...(await ask('ab')), { ...{ c: await ask('d') }, e: 1 })",
         ["a", "b", {"c": "d", "e": 1}],
     ),
-    "template literals": ("`<${await fetch('a')}${`[${await fetch('b')}]`}>`", "<a[b]>"),
+    "template literals": ("`<${await ask('a')}${`[${await ask('b')}]`}>`", "<a[b]>"),
     "destructuring with defaults": (
         """
-        const { a = await fetch('bad'), b: { c = await fetch('c') } = {}, ...rest } = { a: 1, d: await fetch('d') };
-        const [x, , y = await fetch('y'), ...z] = [1, 2, undefined, 4, 5];
+        const { a = await ask('bad'), b: { c = await ask('c') } = {}, ...rest } = { a: 1, d: await ask('d') };
+        const [x, , y = await ask('y'), ...z] = [1, 2, undefined, 4, 5];
         [a, c, rest, x, y, z]
         """,
         [1, "c", {"d": "d"}, 1, "y", [4, 5]],
     ),
     "parameter defaults and arguments": (
         """
-        async function f(x, y = x + '2', { z = 3 } = {}) { return [x, await fetch(y), z, arguments.length] }
+        async function f(x, y = x + '2', { z = 3 } = {}) { return [x, await ask(y), z, arguments.length] }
         await f('1')
         """,
         ["1", "12", 3, 1],
@@ -217,13 +217,13 @@ FORMS = {
     "mapped arguments stay tied to the parameters": (
         """
         function f(a) { return { set: (v) => { arguments[0] = v }, get: () => a } }
-        const pair = f('old'); await fetch('x'); pair.set('new'); pair.get()
+        const pair = f('old'); await ask('x'); pair.set('new'); pair.get()
         """,
         "new",
     ),
     "var, let and function in their scopes": (
         """
-        var v = 1; let l = 2; { let l = 3; await fetch('x'); v += l } hoisted() + v + l;
+        var v = 1; let l = 2; { let l = 3; await ask('x'); v += l } hoisted() + v + l;
         function hoisted() { return 10 }
         hoisted() + v + l
         """,
@@ -232,10 +232,10 @@ FORMS = {
     "eval and new Function see their scopes": (
         """
         globalThis.g = 1;
-        const x = await fetch('x');
+        const x = await ask('x');
         let local; { const inner = 1; local = eval('(() => x + inner)') }
         const global = new Function('a', 'return x + a + g + typeof inner');
-        await fetch('y'); g = 2;
+        await ask('y'); g = 2;
         [local(), global('-'), eval('x + g')]
         """,
         ["x1", "x-2undefined", "x2"],
@@ -243,11 +243,11 @@ FORMS = {
     "functions made from text can pause": (
         """
         const AsyncFunction = (async () => {}).constructor;
-        [await eval('(async (u) => `<${await fetch(u)}>`)')('a'), await new AsyncFunction('u', 'return fetch(u)')('b')]
+        [await eval('(async (u) => `<${await ask(u)}>`)')('a'), await new AsyncFunction('u', 'return ask(u)')('b')]
         """,
         ["<a>", "b"],
     ),
-    "with": ("const o = { p: 'q' }; let s; with (o) { s = p + (await fetch('r')); p = s } o", {"p": "qr"}),
+    "with": ("const o = { p: 'q' }; let s; with (o) { s = p + (await ask('r')); p = s } o", {"p": "qr"}),
 }
 
 
@@ -277,4 +277,4 @@ def test_forms(code, expected):
 
 @pytest.mark.slow
 def test_5000_fetches_in_one_loop():
-    check_program("let n = 0; for (let i = 1; i <= 5000; i++) n += await fetch(String(i)); n", 12_502_500, number)
+    check_program("let n = 0; for (let i = 1; i <= 5000; i++) n += await ask(i); n", 12_502_500, number)

@@ -11,67 +11,67 @@ from sequential_core.vm import driver
 PROMISES = {
     "then, catch and finally": (
         (
-            "fetch('a').then((a) => fetch(a + 'b')).then((x) => { throw x }).catch((e) => 'c' + e)"
-            ".finally(() => fetch('ignored'))"
+            "ask('a').then((a) => ask(a + 'b')).then((x) => { throw x }).catch((e) => 'c' + e)"
+            ".finally(() => ask('ignored'))"
         ),
         "cab",
     ),
-    "Promise.any skips a rejection": ("await Promise.any([fetch('bad'), fetch('good')])", "good"),
+    "Promise.any skips a rejection": ("await Promise.any([ask('bad'), ask('good')])", "good"),
     "Promise.any with rejections only": (
         (
-            "let e; try { await Promise.any([fetch('bad 1'), fetch('bad 2')]) } catch (x) { e = x }"
+            "let e; try { await Promise.any([ask('bad 1'), ask('bad 2')]) } catch (x) { e = x }"
             "[e.constructor === AggregateError, e.errors.map((x) => x.message)]"
         ),
         [True, ["bad 1", "bad 2"]],
     ),
     "Promise.allSettled": (
-        "(await Promise.allSettled([fetch('a'), fetch('bad')])).map((x) => [x.status, x.value ?? x.reason.message])",
+        "(await Promise.allSettled([ask('a'), ask('bad')])).map((x) => [x.status, x.value ?? x.reason.message])",
         [["fulfilled", "a"], ["rejected", "bad"]],
     ),
     "Promise.withResolvers settled much later": (
         (
             "const { promise, resolve } = Promise.withResolvers(); const p = promise.then((x) => x + '!');"
-            "await fetch('x'); resolve('done'); await p"
+            "await ask('x'); resolve('done'); await p"
         ),
         "done!",
     ),
     "Promise.all rejects and the rest goes on": (
         (
-            "const done = []; const track = async (u) => { done.push(await fetch(u)) };"
+            "const done = []; const track = async (u) => { done.push(await ask(u)) };"
             "try { await Promise.all([track('a'), track('bad'), track('b')]) } catch (e) { done.push(e.message) }"
-            "await fetch('last'); done"
+            "await ask('last'); done"
         ),
         ["a", "bad", "b"],
     ),
-    "a thenable of the code's own": ("await { then(accept) { fetch('x').then(accept) } }", "x"),
+    "a thenable of the code's own": ("await { then(accept) { ask('x').then(accept) } }", "x"),
     "a thenable that rejects": (
-        "let s; try { await { then: (_, refuse) => fetch('x').then(refuse) } } catch (e) { s = 'refused ' + e } s",
+        "let s; try { await { then: (_, refuse) => ask('x').then(refuse) } } catch (e) { s = 'refused ' + e } s",
         "refused x",
     ),
     "a subclass of Promise": (
         (
-            "class Mine extends Promise {} const m = Mine.resolve(fetch('x')); const p = m.then((v) => v + '!');"
-            "await fetch('y'); [p instanceof Mine, await p]"
+            "class Mine extends Promise {} const m = Mine.resolve(ask('x')); const p = m.then((v) => v + '!');"
+            "await ask('y'); [p instanceof Mine, await p]"
         ),
         [True, "x!"],
     ),
-    "the result is a promise": ("(async () => [await fetch('x')])()", ["x"]),
-    "the result is the promise of fetch itself": ("fetch('x')", "x"),
+    "the result is a promise": ("(async () => [await ask('x')])()", ["x"]),
+    "the result is the promise of fetch itself": ("ask('x')", "x"),
     "callers share one promise": (
-        "const made = {}, get = (u) => (made[u] ??= fetch(u)); (await Promise.all([get('a'), get('a')])).join()",
+        "const made = {}, get = (u) => (made[u] ??= ask(u)); (await Promise.all([get('a'), get('a')])).join()",
         "a,a",
     ),
     "workers with a shared queue": (
         """
         const queue = ['a', 'b', 'c', 'd', 'e'], done = [];
-        const worker = async () => { while (queue.length) done.push(await fetch(queue.shift())) };
+        const worker = async () => { while (queue.length) done.push(await ask(queue.shift())) };
         await Promise.all([worker(), worker()]); done.sort().join('')
         """,
         "abcde",
     ),
     "an error of a rejected fetch keeps its identity": (
         (
-            "const p = fetch('bad'); let a, b; try { await p } catch (e) { a = e } await fetch('x');"
+            "const p = ask('bad'); let a, b; try { await p } catch (e) { a = e } await ask('x');"
             "try { await p } catch (e) { b = e } a === b"
         ),
         True,
@@ -83,8 +83,8 @@ GENERATORS = {
         """
         const log = [];
         async function* g() {
-          try { for (let i = 0; ; i++) { const got = yield await fetch(String(i)); log.push(got) } }
-          finally { log.push(await fetch('cleanup')) }
+          try { for (let i = 0; ; i++) { const got = yield await ask(i); log.push(got) } }
+          finally { log.push(await ask('cleanup')) }
         }
         const it = g();
         log.push(await it.next(), await it.next('one'), await it.return('end'), await it.next()); log
@@ -100,14 +100,14 @@ GENERATORS = {
     ),
     "an async generator is thrown into": (
         """
-        async function* g() { try { yield await fetch('a') } catch (e) { yield `caught ${e} ${await fetch('b')}` } }
+        async function* g() { try { yield await ask('a') } catch (e) { yield `caught ${e} ${await ask('b')}` } }
         const it = g(); [await it.next(), await it.throw('x'), await it.next()].map((step) => step.value ?? step.done)
         """,
         ["a", "caught x b", True],
     ),
     "an async generator throws after a pause": (
         (
-            "async function* g() { yield 1; await fetch('bad') } const seen = [];"
+            "async function* g() { yield 1; await ask('bad') } const seen = [];"
             "try { for await (const v of g()) seen.push(v) } catch (e) { seen.push(e.message) } seen"
         ),
         [1, "bad"],
@@ -115,7 +115,7 @@ GENERATORS = {
     "leaving for await runs the cleanup": (
         """
         const log = [];
-        async function* g() { try { yield 1; yield 2 } finally { log.push(await fetch('closed')) } }
+        async function* g() { try { yield 1; yield 2 } finally { log.push(await ask('closed')) } }
         for await (const v of g()) { log.push(v); break }
         log
         """,
@@ -123,15 +123,15 @@ GENERATORS = {
     ),
     "yield* through two async generators": (
         """
-        async function* inner(n) { yield await fetch(n + 'a'); return await fetch(n + 'b') }
-        async function* outer() { const r = yield* inner('1'); yield r; yield* ['2', fetch('3')] }
+        async function* inner(n) { yield await ask(n + 'a'); return await ask(n + 'b') }
+        async function* outer() { const r = yield* inner('1'); yield r; yield* ['2', ask('3')] }
         const seen = []; for await (const v of outer()) seen.push(v); seen
         """,
         ["1a", "1b", "2", "3"],
     ),
     "an async generator queues its requests": (
         """
-        async function* g() { yield await fetch('a'); yield await fetch('b') }
+        async function* g() { yield await ask('a'); yield await ask('b') }
         const it = g(); (await Promise.all([it.next(), it.next(), it.next()])).map((step) => step.value ?? null)
         """,
         ["a", "b", None],
@@ -139,14 +139,14 @@ GENERATORS = {
     "a generator stands at its yield": (
         """
         function* g() { let got = yield 1; got = yield got + '1'; return got + '2' }
-        const it = g(); [it.next().value, it.next(await fetch('a')).value, it.next(await fetch('b'))]
+        const it = g(); [it.next().value, it.next(await ask('a')).value, it.next(await ask('b'))]
         """,
         [1, "a1", {"value": "b2", "done": True}],
     ),
     "a generator is returned from after a pause": (
         (
             "const log = []; function* g() { try { yield 1 } finally { log.push('closed') } }"
-            "const it = g(); it.next(); await fetch('x'); log.push(it.return(2).value); log"
+            "const it = g(); it.next(); await ask('x'); log.push(it.return(2).value); log"
         ),
         ["closed", 2],
     ),
@@ -154,7 +154,7 @@ GENERATORS = {
         """
         function* walk(t) { if (t) { yield* walk(t.l); yield t.v; yield* walk(t.r) } }
         const seen = [];
-        for (const v of walk({ l: { v: 'a' }, v: 'b', r: { l: { v: 'c' }, v: 'd' } })) seen.push(await fetch(v));
+        for (const v of walk({ l: { v: 'a' }, v: 'b', r: { l: { v: 'c' }, v: 'd' } })) seen.push(await ask(v));
         seen.join('')
         """,
         "abcd",
@@ -162,7 +162,7 @@ GENERATORS = {
     "a lazy chain of iterator helpers": (
         (
             "const it = [1, 2, 3, 4].values().filter((x) => x % 2 === 0).map((x) => x * 10);"
-            "const first = it.next().value; await fetch('x'); [first, ...it]"
+            "const first = it.next().value; await ask('x'); [first, ...it]"
         ),
         [20, 40],
     ),
@@ -176,20 +176,20 @@ JOBS = {
         Promise.resolve().then(() => log.push('p1')).then(() => log.push('p2'));
         queueMicrotask(() => log.push('m2'));
         log.push('sync');
-        await fetch('x');
+        await ask('x');
         queueMicrotask(() => log.push('m3'));
         log.push('after'); await null; log.push('end'); log
         """,
         ["sync", "m1", "p1", "m2", "p2", "after", "m3", "end"],
     ),
     "reactions of one answer run in the order of their then": (
-        "const s = [], p = fetch('x'); p.then(() => s.push(1)); p.then(() => s.push(2)); await p; s.push(3); s",
+        "const s = [], p = ask('x'); p.then(() => s.push(1)); p.then(() => s.push(2)); await p; s.push(3); s",
         [1, 2, 3],
     ),
     "async functions interleave at each await": (
         """
         const log = []; const f = async (name) => { for (let i = 0; i < 2; i++) { await null; log.push(name + i) } };
-        await fetch('x'); await Promise.all([f('a'), f('b')]); log.join()
+        await ask('x'); await Promise.all([f('a'), f('b')]); log.join()
         """,
         "a0,b0,a1,b1",
     ),
@@ -205,13 +205,17 @@ def test_asynchronous_code(code, expected):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_promise_all_of_20_fetches_answered_in_shuffled_order(seed):
-    code = "await Promise.all(Array.from({ length: 20 }, (_, i) => fetch(String(i))))"
+    code = "await Promise.all(Array.from({ length: 20 }, (_, i) => ask(i)))"
     check_program(code, [str(i) for i in range(20)], echo, seed)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_answers_are_seen_in_the_order_they_were_given(seed):
-    code = "const log = []; for (const u of 'abcdefgh') fetch(u).then((x) => { log.push(x); console.log(x) }); log"
+    code = """
+    const log = [];
+    for (const u of 'abcdefgh') fetch('http://a/' + u).then((x) => { log.push(x); console.log(x) });
+    log
+    """
     uncut, cut = run_uncut(code, seed=seed), run_cut(code, seed=seed)
     assert cut.meaning == uncut.meaning
     assert cut.result == [entry.message for entry in cut.logs]
@@ -219,7 +223,7 @@ def test_answers_are_seen_in_the_order_they_were_given(seed):
 
 
 def test_promise_race_is_won_by_the_answer_that_came_first():
-    paused = suspended("await Promise.race([fetch('a'), fetch('b')])")
+    paused = suspended("await Promise.race([fetch('http://a/a'), fetch('http://a/b')])")
     # Every call is answered, so the loser is still waited for.
     waiting = driver.resume(paused.state, {2: ValueAnswer("second")})
     assert isinstance(waiting, driver.Suspended)
@@ -231,9 +235,12 @@ def test_promise_race_is_won_by_the_answer_that_came_first():
 @pytest.mark.parametrize(
     ("code", "result"),
     [
-        ("fetch('a'); fetch('b'); 'done'", "done"),
+        ("fetch('http://a/a'); fetch('http://a/b'); 'done'", "done"),
         (
-            "const seen = []; fetch('a').then((x) => seen.push(x)); fetch('b').then((x) => seen.push(x)); seen",
+            (
+                "const seen = []; fetch('http://a/a').then((x) => seen.push(x));"
+                "fetch('http://a/b').then((x) => seen.push(x)); seen"
+            ),
             ["a", "b"],
         ),
     ],
@@ -241,11 +248,11 @@ def test_promise_race_is_won_by_the_answer_that_came_first():
 )
 def test_calls_that_nobody_awaits_are_answered_before_the_program_completes(code, result):
     run = run_cut(code)
-    assert (run.result, run.pauses, run.urls) == (result, 2, ("a", "b"))
+    assert (run.result, run.pauses, run.paths) == (result, 2, ("a", "b"))
 
 
 def test_a_failure_is_reported_once_every_call_is_answered():
-    paused = suspended("fetch('a'); throw new RangeError('late')")
+    paused = suspended("fetch('http://a/a'); throw new RangeError('late')")
     ended = driver.resume(paused.state, {1: ValueAnswer(None)})
     assert isinstance(ended, driver.Failed)
     assert str(ended.error) == "RangeError: late"

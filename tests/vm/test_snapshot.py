@@ -70,40 +70,43 @@ def checked(monkeypatch) -> Checked:
 
 
 PROGRAMS = {
-    "little": "const a = [1]; a.push(await fetch('x')); a",
-    "loop": "let n = 0; for (let i = 0; i < 25; i++) n += (await fetch('u' + i)).length; n",
+    "little": "const a = [1]; a.push(await fetch('http://a/x')); a",
+    "loop": "let n = 0; for (let i = 0; i < 25; i++) n += (await fetch('http://a/u' + i)).length; n",
     "growth": (
-        "const kept = []; for (let i = 0; i < 4; i++) { kept.push('x'.repeat(4e5 + i)); await fetch('x') }"
-        "kept.length = 2; await fetch('y'); kept.map(s => s.length)"
+        "const kept = []; for (let i = 0; i < 4; i++) { kept.push('x'.repeat(4e5 + i)); await fetch('http://a/x') }"
+        "kept.length = 2; await fetch('http://a/y'); kept.map(s => s.length)"
     ),
     "large holes": (
         "const a = []; for (let i = 0; i < 40; i++) a.push(new Uint8Array(100000 + i).fill(i));"
-        "await fetch('x'); for (let i = 0; i < 40; i += 2) a[i] = null; await fetch('y');"
+        "await fetch('http://a/x'); for (let i = 0; i < 40; i += 2) a[i] = null; await fetch('http://a/y');"
         "a.reduce((sum, b) => sum + (b ? b[5] : 0), 0)"
     ),
     "baked things freed": (
-        "const b = globalThis.ballast ?? []; await fetch('x'); for (let i = 0; i < b.length; i += 5) b[i] = null;"
-        "await fetch('y'); b.length = b.length >> 1; const more = b.map((x, i) => ({ x, i })); await fetch('z');"
-        "globalThis.ballast = null; const n = more.length; more.length = 3; await fetch('w'); typeof n"
+        "const b = globalThis.ballast ?? []; await fetch('http://a/x');"
+        "for (let i = 0; i < b.length; i += 5) b[i] = null;"
+        "await fetch('http://a/y'); b.length = b.length >> 1; const more = b.map((x, i) => ({ x, i }));"
+        "await fetch('http://a/z');"
+        "globalThis.ballast = null; const n = more.length; more.length = 3; await fetch('http://a/w'); typeof n"
     ),
     "200,000 objects dropped": (
         "let all = []; for (let i = 0; i < 200000; i++) all.push({ id: i, name: `item ${i}` }); all = null;"
-        "const a = await fetch('x'); [a, await fetch('y')]"
+        "const a = await fetch('http://a/x'); [a, await fetch('http://a/y')]"
     ),
     "cells": (
         "let all = []; for (let i = 0; i < 9000; i++) all.push({ ['k' + (i % 50)]: 'v' + i, f() { return i } });"
-        "all = all.filter((_, i) => i % 100 === 7); const a = await fetch('x');"
-        "all = all.filter((_, i) => i % 3); await fetch('y'); [all.length, all.reduce((n, o) => n + o.f(), 0), a]"
+        "all = all.filter((_, i) => i % 100 === 7); const a = await fetch('http://a/x');"
+        "all = all.filter((_, i) => i % 3); await fetch('http://a/y');"
+        "[all.length, all.reduce((n, o) => n + o.f(), 0), a]"
     ),
     "cycles": (
-        "for (let i = 0; i < 4000; i++) { const o = { i }; o.o = [o] } await fetch('x');"
-        "for (let i = 0; i < 4000; i++) { const o = { i }; o.o = [o] } await fetch('y'); 'end'"
+        "for (let i = 0; i < 4000; i++) { const o = { i }; o.o = [o] } await fetch('http://a/x');"
+        "for (let i = 0; i < 4000; i++) { const o = { i }; o.o = [o] } await fetch('http://a/y'); 'end'"
     ),
     # What looks like an arena of cells of 16 bytes, and like free chunks, over and over.
     "bytes of the code's own": (
         "const words = new Uint32Array(1 << 16);"
         "for (let i = 0; i + 6 <= words.length; i += 6) words.set([0x120000 + i * 4, 0x120000, 0, 0, 253, 5], i);"
-        "const again = words.map(x => x >> 1 & ~7); await fetch('x'); words.fill(0x13); await fetch('y');"
+        "const again = words.map(x => x >> 1 & ~7); await fetch('http://a/x'); words.fill(0x13); await fetch('http://a/y');"
         "[words[7], again.length]"
     ),
 }
@@ -142,7 +145,7 @@ def programs(draw) -> str:
                     )
                 )
             )
-        lines.append("await fetch('x');")
+        lines.append("await fetch('http://a/x');")
     return "\n".join([*lines, "[kept.length, baked.length]"])
 
 
