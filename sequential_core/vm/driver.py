@@ -120,13 +120,16 @@ class Failed:
 Outcome = Completed | Suspended | Failed
 
 
-def start(code: str, limits: Limits = _DEFAULT_LIMITS, clock: Clock | None = None) -> Outcome:
+def start(
+    code: str, limits: Limits = _DEFAULT_LIMITS, clock: Clock | None = None, *, pause_everywhere: bool = False
+) -> Outcome:
     """Runs a program from its beginning.
 
     Args:
         code: a script with top-level await. The value of its final expression is the result.
         limits: bounds of this hop.
         clock: what time it is for the program; None: the system's.
+        pause_everywhere: for tests, see `Program`.
 
     Raises:
         InvalidCodeError: the code is not a string of Unicode text.
@@ -134,12 +137,17 @@ def start(code: str, limits: Limits = _DEFAULT_LIMITS, clock: Clock | None = Non
         CodeSyntaxError: it does not parse.
         GuestNotFoundError: the installation has no guest.
     """
-    program = Program(guests.current(), limits, clock)
+    program = Program(guests.current(), limits, clock, pause_everywhere=pause_everywhere)
     return program.hop(lambda: program.begin(encode_code(code, limits)))
 
 
 def resume(
-    state: bytes, answers: Mapping[int, Answer], limits: Limits = _DEFAULT_LIMITS, clock: Clock | None = None
+    state: bytes,
+    answers: Mapping[int, Answer],
+    limits: Limits = _DEFAULT_LIMITS,
+    clock: Clock | None = None,
+    *,
+    pause_everywhere: bool = False,
 ) -> Outcome:
     """Goes on with a program where it waits.
 
@@ -149,13 +157,14 @@ def resume(
             timer has aborted is passed over. None at all: only the timers.
         limits: bounds of this hop.
         clock: what time it is for the program; None: the system's.
+        pause_everywhere: for tests, see `Program`.
 
     Raises:
         StateError: the bytes cannot be resumed here; see its subclasses.
         KeyError: an id is not pending.
     """
     paused = codec.decode(state)
-    program = Program(guests.load(paused.guest), limits, clock)
+    program = Program(guests.load(paused.guest), limits, clock, pause_everywhere=pause_everywhere)
     return program.hop(lambda: program.go_on(paused, answers))
 
 
@@ -185,11 +194,19 @@ class Program:
 
     Keeping one and calling `hop` with `settle` again and again runs a program uncut, without a
     snapshot being restored: what the tests compare the cut run to.
+
+    With `pause_everywhere` it is cut wherever it can be: before every job of the job queue it becomes bytes, its machine
+    is dropped, and it goes on in a fresh one. No program can tell, but for the numbers of `Math.random`. Its limits are
+    those of the hop: neither the CPU time nor the size of these states counts.
     """
 
-    def __init__(self, guest: Guest, limits: Limits, clock: Clock | None = None) -> None:
+    def __init__(
+        self, guest: Guest, limits: Limits, clock: Clock | None = None, *, pause_everywhere: bool = False
+    ) -> None:
         self._guest = guest
         self._limits = limits
+        self._clock = clock
+        self._pause_everywhere = pause_everywhere
         self._machine = Machine(guest, limits, clock)
         self._main = 0
 
@@ -202,7 +219,7 @@ class Program:
                 step()
                 return self._outcome(self._run())
         except _Stop as stop:
-            return Failed(stop.error, tuple(machine.logs))
+            return Failed(stop.error, tuple(self._machine.logs))
 
     def begin(self, code: bytes) -> None:
         """Starts the code. To be called in `hop`."""
@@ -225,27 +242,46 @@ class Program:
 
     def settle(self, answers: Mapping[int, Answer]) -> None:
         """Delivers answers. To be called in `hop`."""
-        machine = self._machine
-        machine.prepare()
+        self._machine.prepare()
         for request_id, answer in answers.items():
+            machine = self._machine
             argument = machine.new_string(encode_answer(request_id, answer))
             if not machine.truth(machine.apply("settle", argument)):
                 if not machine.truth(machine.apply("isPending", argument)):
                     raise KeyError(request_id)
                 self._run()  # the timers that are due come first, and one may abort the request
+                machine = self._machine
                 machine.call("qjs_free_value", machine.apply("settle", argument))
             machine.call("qjs_free_value", argument)
 
     def _run(self) -> bytes:
         """Runs jobs and timers until nothing is due; returns what the program then waits for, as `turn` gives it."""
-        machine, limit = self._machine, self._limits.request_bytes + _TIMERS_BYTES
+        limit = self._limits.request_bytes + _TIMERS_BYTES
         while True:
-            machine.run_jobs()
-            text = machine.apply_text("turn", limit=limit + 1)
+            if self._pause_everywhere:
+                self._run_jobs_cut()
+            else:
+                self._machine.run_jobs()
+            text = self._machine.apply_text("turn", limit=limit + 1)
             if text == _REPORT:
                 self._report()
             elif text:
                 return text
+
+    def _run_jobs_cut(self) -> None:
+        self._cut()
+        while self._machine.run_job():
+            self._cut()
+
+    def _cut(self) -> None:
+        """Goes on in a fresh machine, by way of bytes. Between two jobs, so that nothing is on the stack."""
+        with runtime.uncounted():
+            state, machine = self._snapshot(limited=False), Machine(self._guest, self._limits, self._clock)
+            machine.take_logs(self._machine)
+            self._machine = machine
+            runtime.change_machine(machine)
+            self._restore(codec.decode(state))
+            machine.prepare()
 
     def _report(self) -> None:
         """Lets the prelude report what was rejected and nobody handles, but for what will be the outcome."""
@@ -329,7 +365,7 @@ class Program:
             message = "the result cannot be written as JSON: it is nested too deeply"
             raise _Stop(_limit_error(ErrorKind.RESULT_NOT_JSON, message)) from None
 
-    def _snapshot(self) -> bytes:
+    def _snapshot(self, *, limited: bool = True) -> bytes:
         machine, limit = self._machine, self._limits.state_bytes
         taken = snapshot.take(machine, self._guest)
         if len(taken.body) > _COLLECT_ABOVE_BYTES:
@@ -337,7 +373,7 @@ class Program:
             taken = snapshot.take(machine, self._guest)
         size = machine.memory_bytes // codec.WASM_PAGE_BYTES
         state = codec.pack(self._guest.sha256, size, self._main, taken.runs, taken.body)
-        if len(state) > limit:
+        if limited and len(state) > limit:
             raise _Stop(_limit_error(ErrorKind.STATE_LIMIT, f"the state has more than {limit} bytes"))
         return state
 

@@ -151,10 +151,15 @@ class Instance:
 
     def run_jobs(self) -> None:
         """Runs the job queue until it is empty."""
-        while (done := self.call("qjs_execute_pending_job")) > 0:
+        while self.run_job():
             pass
+
+    def run_job(self) -> bool:
+        """Runs the first job of the queue; False if there is none."""
+        done = self.call("qjs_execute_pending_job")
         if done < 0:
             raise GuestError(self.call("qjs_get_exception"))
+        return done > 0
 
 
 class Machine(Instance):
@@ -173,6 +178,10 @@ class Machine(Instance):
         self._log_room = limits.log_bytes
         self._log_limit = limits.log_bytes
         self.logs: list[LogEntry] = []
+
+    def take_logs(self, other: Machine) -> None:
+        """Goes on with the logs of another machine, and with what room they have left."""
+        self.logs, self._log_room = other.logs, other._log_room
 
     def prepare(self) -> None:
         """What every hop sets anew, in a fresh or a restored memory: random numbers and limits."""

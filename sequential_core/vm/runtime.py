@@ -11,6 +11,7 @@ its time. So a hop is charged for what it computed, not for what its neighbours 
 from __future__ import annotations
 
 import functools
+import math
 import os
 import signal
 import threading
@@ -203,6 +204,22 @@ def cpu_time(machine: Machine, seconds: float) -> Iterator[None]:
         _running.machine = None
         if _running.interruption is not None:
             raise _running.interruption
+
+
+def change_machine(machine: Machine) -> None:
+    """Makes another machine the guest of this thread, in the middle of `cpu_time`."""
+    _running.machine = machine
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Leaves the CPU time of the block out of the budget of the `cpu_time` that it stands in."""
+    began, deadline = time.thread_time(), _running.cpu_deadline
+    _running.cpu_deadline = math.inf
+    try:
+        yield
+    finally:
+        _running.cpu_deadline = deadline + time.thread_time() - began
 
 
 @contextmanager
