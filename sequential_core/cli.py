@@ -122,6 +122,11 @@ def cli() -> None:
     help="A longer response rejects the fetch.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--pause-everywhere",
+    is_flag=True,
+    help="A test: save the program and go on in a fresh machine at every turn of its job queue.",
+)
 def run(
     *,
     file: Any,
@@ -136,6 +141,7 @@ def run(
     timeout: timedelta,
     max_response_bytes: int,
     quiet: bool,
+    pause_everywhere: bool,
 ) -> None:
     """Runs a program to its end, performing its fetches, and prints the result.
 
@@ -143,7 +149,7 @@ def run(
     """
     from sequential_core.fetcher import Fetcher, run_to_end  # httpx takes 60 ms to import
 
-    flow = SequentialFlow(storage)
+    flow = SequentialFlow(storage, pause_everywhere=pause_everywhere)
     if continued is not None:
         if file is not None or any(given is not None for given in (code, task_id, name, ttl, retain)):
             raise click.UsageError("--continue takes no code, --id, --name, --ttl or --retain")

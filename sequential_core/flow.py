@@ -96,6 +96,8 @@ class SequentialFlow:
         retain: how long an outcome is, of tasks that do not say; None: not at all.
         observer: is told of every hop.
         clock: says what time it is, also in the programs.
+        pause_everywhere: for tests: programs are cut before every job, and go on in a fresh machine; see
+            `sequential_core.testing`.
     """
 
     #: The storage of calls that name none: a storage or a URL. None stands for SEQUENTIAL_STORAGE, or else a
@@ -111,6 +113,7 @@ class SequentialFlow:
         retain: timedelta | float | None = None,
         observer: HopObserver | None = None,
         clock: Clock = system_clock,
+        pause_everywhere: bool = False,
     ) -> None:
         self._storage = storage
         self._limits = limits or Limits()
@@ -118,6 +121,7 @@ class SequentialFlow:
         self._retain = None if retain is None else check_duration("retain", retain)
         self._observer = observer
         self._clock = clock
+        self._pause_everywhere = pause_everywhere
         # The system's time reaches the guest without a detour through Python.
         self._guest_clock = None if clock is system_clock else clock
 
@@ -190,7 +194,8 @@ class SequentialFlow:
         if looked_up and (stored := keep.load(task_id)) is not None:
             return _same_task(stored, task, reused)
         began = time.perf_counter()
-        task = self._after(task, driver.start(code, self._limits, self._guest_clock), previous=None)
+        outcome = driver.start(code, self._limits, self._guest_clock, pause_everywhere=self._pause_everywhere)
+        task = self._after(task, outcome, previous=None)
         if task.expires_at is not None:
             try:
                 keep.save(task, expected_revision=0)
@@ -358,7 +363,9 @@ class SequentialFlow:
         if request_id is not None and not isinstance(given.answer, NoAnswer):
             answers[request_id] = given.answer
         try:
-            outcome = driver.resume(stored.vm_state, answers, self._limits, self._guest_clock)
+            outcome = driver.resume(
+                stored.vm_state, answers, self._limits, self._guest_clock, pause_everywhere=self._pause_everywhere
+            )
         except KeyError:
             raise StateCorruptedError(f"request {request_id} is not pending in it") from None
         task = stored

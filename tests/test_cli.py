@@ -82,6 +82,13 @@ def test_quiet_run_prints_no_progress_but_what_the_code_logs(sequential, server)
     assert done.stderr.split() == ["log", "seen"]
 
 
+def test_run_can_pause_everywhere(sequential, server, storage):
+    code = f'const r = await fetch("{server.url}/json/a"); await sleep(1); r.path'
+    done = sequential("run", "--pause-everywhere", "-e", code)
+    assert (done.returncode, done.stdout) == (0, '"a"\n')
+    assert stored(storage) == ()
+
+
 def test_run_can_deliver_responses(sequential, server):
     done = sequential("run", "--answers", "response", "-e", f'(await fetch("{server.url}/status/404")).status')
     assert done.stdout == "404\n"

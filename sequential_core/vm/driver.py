@@ -195,9 +195,9 @@ class Program:
     Keeping one and calling `hop` with `settle` again and again runs a program uncut, without a
     snapshot being restored: what the tests compare the cut run to.
 
-    With `pause_everywhere` it is cut wherever it can be: before every job of the job queue it becomes bytes, its machine
-    is dropped, and it goes on in a fresh one. No program can tell, but for the numbers of `Math.random`. Its limits are
-    those of the hop: neither the CPU time nor the size of these states counts.
+    With `pause_everywhere` it is cut wherever it can be: before every job of the job queue it becomes bytes, its
+    machine is dropped, and it goes on in a fresh one. No program can tell, but for the numbers of `Math.random`. Its
+    limits are those of the hop: neither the CPU time nor the size of these states counts.
     """
 
     def __init__(
@@ -276,7 +276,7 @@ class Program:
     def _cut(self) -> None:
         """Goes on in a fresh machine, by way of bytes. Between two jobs, so that nothing is on the stack."""
         with runtime.uncounted():
-            state, machine = self._snapshot(limited=False), Machine(self._guest, self._limits, self._clock)
+            state, machine = self._snapshot(cut=True), Machine(self._guest, self._limits, self._clock)
             machine.take_logs(self._machine)
             self._machine = machine
             runtime.change_machine(machine)
@@ -365,15 +365,15 @@ class Program:
             message = "the result cannot be written as JSON: it is nested too deeply"
             raise _Stop(_limit_error(ErrorKind.RESULT_NOT_JSON, message)) from None
 
-    def _snapshot(self, *, limited: bool = True) -> bytes:
+    def _snapshot(self, *, cut: bool = False) -> bytes:
         machine, limit = self._machine, self._limits.state_bytes
         taken = snapshot.take(machine, self._guest)
-        if len(taken.body) > _COLLECT_ABOVE_BYTES:
+        if len(taken.body) > _COLLECT_ABOVE_BYTES and not cut:
             machine.call("qjs_run_gc")
             taken = snapshot.take(machine, self._guest)
         size = machine.memory_bytes // codec.WASM_PAGE_BYTES
         state = codec.pack(self._guest.sha256, size, self._main, taken.runs, taken.body)
-        if limited and len(state) > limit:
+        if len(state) > limit and not cut:
             raise _Stop(_limit_error(ErrorKind.STATE_LIMIT, f"the state has more than {limit} bytes"))
         return state
 
