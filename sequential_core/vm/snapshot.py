@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from sequential_core.vm.guest import Guest
     from sequential_core.vm.machine import Machine
 
-# What snapshot.wat writes for a page at most: its content; 171 runs, since two words lie between two of them; for each
-# run two words in a table and two numbers of up to five bytes.
-_MOST_PAGE_BYTES = codec.PAGE_BYTES + 171 * (8 + 10)
+# What snapshot.wat writes at most for a changed page: its content; 171 runs, since two words lie between two of them;
+# for each run two words in a table and two numbers of up to five bytes. The table of garbage before is smaller, 256
+# ranges a page, but for ranges of many pages.
+_MOST_CHANGED_BYTES = codec.PAGE_BYTES + 171 * (8 + 10)
+_MOST_PAGE_BYTES = 1 + 8
 _HEAD = struct.Struct("<2I")
 _HEAD_BYTES = 8
 _SLACK_BYTES = 64
@@ -116,9 +118,10 @@ class _Copy:
         exports = native.Exports(self._store, wasmtime.Instance(self._store, _module(), []))
         self._call = exports.call
         self._memory = exports.memory()
-        if not self._grow(2 * self._base_bytes):
+        self._copy = codec.PAGE_BYTES + self._base_bytes
+        if not self._grow(self._copy + self._base_bytes):
             raise MemoryError
-        for at in (0, self._base_bytes):
+        for at in (codec.PAGE_BYTES, self._copy):
             ctypes.memmove(self._address() + at, guest.base, self._base_bytes)
 
     def _address(self) -> int:
@@ -135,7 +138,8 @@ class _Copy:
 
     def has_room(self, size: int, changed: int) -> bool:
         """Makes room for a memory of that size with so many changed pages; False if there is none."""
-        needed = self._base_bytes + size + _HEAD_BYTES + size // codec.PAGE_BYTES + changed * _MOST_PAGE_BYTES
+        needed = self._copy + size + _HEAD_BYTES + size // codec.PAGE_BYTES * _MOST_PAGE_BYTES
+        needed += changed * _MOST_CHANGED_BYTES
         return needed + _SLACK_BYTES < _MOST_BYTES and self._grow(needed + _SLACK_BYTES)
 
     def take(self, machine: Machine, flags: bytes) -> Snapshot:
@@ -143,7 +147,7 @@ class _Copy:
         manifest, address = self._manifest, self._address()
         origin = manifest.stack_end
         size = len(flags) * codec.PAGE_BYTES
-        ours, theirs = address + self._base_bytes, machine.address + origin
+        ours, theirs = address + self._copy, machine.address + origin
         for match in re.finditer(b"\1+", flags):
             start, stop = match.start() * codec.PAGE_BYTES, match.end() * codec.PAGE_BYTES
             ctypes.memmove(ours + start, theirs + start, stop - start)
