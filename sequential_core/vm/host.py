@@ -7,6 +7,7 @@ network, and it must end soon: the budget of CPU time is only looked at when it 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 
@@ -60,7 +61,24 @@ def _idna_to_ascii(domain: str) -> str:
     return ".".join(labels)
 
 
+def _zone_primary(name: str) -> str:
+    """The primary name of a time zone, '' if there is no such zone."""
+    from sequential_core.vm import zones  # few tasks need it
+
+    return zones.primary(name)
+
+
+def _zone_span(name: str, seconds: str) -> str:
+    """The offset of a zone at that moment, when it began and when it ends: JSON, null for never."""
+    from sequential_core.vm import zones
+
+    span = zones.span(name, int(seconds))
+    return json.dumps([span.offset, span.since, span.until])
+
+
 _OPERATIONS: dict[str, Operation] = {
     "idna.to_ascii": _idna_to_ascii,
     "random": _random,
+    "zone.primary": _zone_primary,
+    "zone.span": _zone_span,
 }
