@@ -35,6 +35,8 @@ _OPTIONS = (
     "--external:buffer",
     # The tables of Unicode are the host's.
     "--alias:tr46=./prelude/idna.js",
+    # The engine has no Intl: packages that name it get this one.
+    "--inject:./prelude/intl.js",
 )
 
 

@@ -1,7 +1,7 @@
 // The console: the host gets a level and a line of text.
 import {
   NativeDate, NativeError, NativeMap, NativeSet, NativeString, create, exec, expose, isArray, isView, keys,
-  now, stringify, wellFormed,
+  now, slice, stringify, wellFormed,
 } from './intrinsics.js';
 import { host } from './host.js';
 
@@ -30,11 +30,17 @@ const isPairs = (value) => typeof value.entries === 'function' && typeof value.g
 // The frames of a stack, but for those of these modules.
 const frames = (stack) => `${stack ?? ''}`.split('\n').filter((line) => line !== '' && !line.includes('(native:'));
 
+const isTemporal = (value) => {
+  const tag = value[Symbol.toStringTag];
+  return typeof tag === 'string' && slice(tag, 0, 9) === 'Temporal.' && typeof value.toJSON === 'function';
+};
+
 const inspectObject = (value, seen) => {
   if (value instanceof NativeError) return [`${value}`, ...frames(value.stack)].join('\n');
   if (value instanceof NativeDate) return value.getTime() === value.getTime() ? value.toISOString() : 'Invalid Date';
   if (value instanceof RegExp) return `${value}`;
   if (seen.includes(value)) return '[Circular]';
+  if (isTemporal(value)) return `${value[Symbol.toStringTag]} ${value}`;
   const name = value.constructor?.name ?? '';
   if (seen.length > MOST_DEEP) return isArray(value) ? '[Array]' : `[${name || 'Object'}]`;
   const inner = [...seen, value];
