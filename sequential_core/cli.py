@@ -20,7 +20,7 @@ import click
 from sequential_core import __version__
 from sequential_core.errors import CodeError, SequentialError
 from sequential_core.flow import SequentialFlow
-from sequential_core.model import Answer, ErrorAnswer, PendingRequest, Status, Task
+from sequential_core.model import Answer, ErrorAnswer, Language, PendingRequest, Status, Task
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,6 +88,11 @@ def _code_options(command: Any) -> Any:
     for option in (
         click.argument("file", required=False, type=click.File("rb"), metavar="[FILE]"),
         click.option("-e", "--eval", "code", metavar="CODE", help="Run this code instead of a file."),
+        click.option(
+            "--language",
+            type=click.Choice([language.value for language in Language]),
+            help="What the code is written in. Default: typescript if FILE ends in .ts or .mts, else javascript.",
+        ),
         click.option("--id", "task_id", metavar="ID", help="The task's id; made if not given."),
         click.option("--name", metavar="NAME", help="A label."),
         click.option("--ttl", type=_Duration(), help="How long each pause is kept. Default: 2h."),
@@ -101,7 +106,7 @@ def _code_options(command: Any) -> Any:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sequential")
 def cli() -> None:
-    """Runs JavaScript that pauses at fetch() and goes on in another process."""
+    """Runs JavaScript or TypeScript that pauses at fetch() and goes on in another process."""
 
 
 @cli.command()
@@ -131,6 +136,7 @@ def run(
     *,
     file: Any,
     code: str | None,
+    language: str | None,
     task_id: str | None,
     name: str | None,
     ttl: timedelta | None,
@@ -151,11 +157,12 @@ def run(
 
     flow = SequentialFlow(storage, pause_everywhere=pause_everywhere)
     if continued is not None:
-        if file is not None or any(given is not None for given in (code, task_id, name, ttl, retain)):
-            raise click.UsageError("--continue takes no code, --id, --name, --ttl or --retain")
+        if file is not None or any(given is not None for given in (code, language, task_id, name, ttl, retain)):
+            raise click.UsageError("--continue takes no code, --language, --id, --name, --ttl or --retain")
         task = flow.get_task(continued)
     else:
-        task = flow.execute(_code(file, code), id=task_id, name=name, ttl=ttl, retain=retain)
+        source, language = _code(file, code), language or _language_of(file)
+        task = flow.execute(source, id=task_id, name=name, ttl=ttl, retain=retain, language=language)
     progress = _Progress(quiet=quiet)
     progress.began_task(task)
     try:
@@ -177,6 +184,7 @@ def execute(
     *,
     file: Any,
     code: str | None,
+    language: str | None,
     task_id: str | None,
     name: str | None,
     ttl: timedelta | None,
@@ -185,9 +193,9 @@ def execute(
     vm_state: bool,
 ) -> None:
     """Starts a program, up to its first pause, and prints the task."""
-    _print_task(
-        SequentialFlow(storage).execute(_code(file, code), id=task_id, name=name, ttl=ttl, retain=retain), vm_state
-    )
+    source, language = _code(file, code), language or _language_of(file)
+    task = SequentialFlow(storage).execute(source, id=task_id, name=name, ttl=ttl, retain=retain, language=language)
+    _print_task(task, vm_state)
 
 
 @cli.command()
@@ -354,6 +362,11 @@ def _code(file: Any, code: str | None) -> str:
     except UnicodeDecodeError:
         raise click.UsageError("the file is not text in UTF-8") from None
     return text
+
+
+def _language_of(file: Any) -> Language | None:
+    """What the name of a file says; None: nothing."""
+    return Language.TYPESCRIPT if file is not None and file.name.endswith((".ts", ".mts")) else None
 
 
 def _print_json(value: Any) -> None:

@@ -155,6 +155,14 @@ class CodeSyntaxError(CodeError):
         self.column = column
 
 
+class CodeTooComplexError(CodeError):
+    """The code is TypeScript of which the types cannot be stripped: it is nested too deeply, or takes too much."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the types cannot be stripped from the code: {problem}")
+        self.problem = problem
+
+
 # --- The bytes of a paused program -------------------------------------------------------------
 
 
@@ -201,6 +209,13 @@ class GuestNotFoundError(OperatorError, LookupError):
 
     def __init__(self) -> None:
         super().__init__("no baked guest is installed; build it with `python -m sequential_core.vm.build`")
+
+
+class StripperNotFoundError(OperatorError, LookupError):
+    """The installation lacks the module that strips types from TypeScript."""
+
+    def __init__(self) -> None:
+        super().__init__("nothing that strips types is installed; build it with `python -m sequential_core.vm.build`")
 
 
 class CacheDirectoryError(OperatorError, PermissionError):

@@ -22,6 +22,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 from sequential_core.answers import UNSET, answer_digest, check_answer, make_answer
 from sequential_core.errors import (
     CallerError,
+    CodeSyntaxError,
     IdempotencyKeyReusedError,
     InvalidRequestError,
     StateCorruptedError,
@@ -36,6 +37,7 @@ from sequential_core.model import (
     MAX_ID_LENGTH,
     TRANSITIONS,
     Answer,
+    Language,
     NoAnswer,
     PausedState,
     Status,
@@ -43,6 +45,7 @@ from sequential_core.model import (
     Task,
     check_duration,
     check_idempotency_key,
+    check_language,
     check_task_id,
 )
 from sequential_core.storage.base import Clock, RevisionedStorage, Storage, TaskPage, system_clock
@@ -136,6 +139,7 @@ class SequentialFlow:
         ttl: timedelta | float | None = None,
         retain: timedelta | float | None = None,
         idempotency_key: str | None = None,
+        language: Language | str | None = None,
     ) -> Task:
         """Runs code until it needs an answer or ends. It is stored only if it pauses, or `retain` is given.
 
@@ -150,19 +154,22 @@ class SequentialFlow:
             retain: how long the outcome is kept. None: as the flow has it, or else not at all.
             idempotency_key: 1 to 255 visible ASCII characters. A call that repeats it, with the same code, gives
                 the task as it now stands. The outcome is kept for a day at least. If `id` is None it comes of the key.
+            language: what the code is written in: "javascript", which None stands for, or "typescript". The same code
+                in another language is other code.
 
         Returns:
             The task: paused, completed or error.
 
         Raises:
-            CodeError: the code does not parse, is too large, or is not text.
+            CodeError: the code does not parse, is too large, or is not text; or it is TypeScript that is more than
+                JavaScript with types, or is too complex.
             TaskExistsError: the id is in use, for other code.
             IdempotencyKeyReusedError: the key is, for other code.
             InvalidRequestError: an argument is not of its kind.
             StorageError, RetryableError: the task could not be kept.
         """
         if isinstance(code, Mapping):
-            if any(argument is not None for argument in (id, name, ttl, retain, idempotency_key)):
+            if any(argument is not None for argument in (id, name, ttl, retain, idempotency_key, language)):
                 raise InvalidRequestError("request", "give it as one mapping or as arguments, not as both")
             request = _request(code, required="code", known=_EXECUTE_FIELDS)
             return self.execute(storage=storage, **request)
@@ -172,6 +179,7 @@ class SequentialFlow:
         task_id = str(made) if id is None else check_task_id(id)
         if name is not None and not (isinstance(name, str) and len(name) <= MAX_ID_LENGTH):
             raise InvalidRequestError("name", f"it must be a string of at most {MAX_ID_LENGTH} characters")
+        written_in = Language.JAVASCRIPT if language is None else check_language(language)
         keep = self._revisioned(storage)
         now = self._clock()
         task = Task(
@@ -184,6 +192,7 @@ class SequentialFlow:
             expires_at=None,
             ttl=self._ttl if ttl is None else check_duration("ttl", ttl),
             retain=self._retain if retain is None else check_duration("retain", retain),
+            language=written_in,
             code_sha256=hashlib.sha256(driver.encode_code(code, self._limits)).hexdigest(),
             code=code,
         )
@@ -194,8 +203,7 @@ class SequentialFlow:
         if looked_up and (stored := keep.load(task_id)) is not None:
             return _same_task(stored, task, reused)
         began = time.perf_counter()
-        outcome = driver.start(code, self._limits, self._guest_clock, pause_everywhere=self._pause_everywhere)
-        task = self._after(task, outcome, previous=None)
+        task = self._after(task, self._start(code, written_in), previous=None)
         if task.expires_at is not None:
             try:
                 keep.save(task, expected_revision=0)
@@ -355,6 +363,20 @@ class SequentialFlow:
             return None
         return max((paused.wake_at - self._clock()).total_seconds(), 0.0)
 
+    def _start(self, code: str, language: Language) -> driver.Outcome:
+        if language is Language.JAVASCRIPT:
+            return self._start_javascript(code)
+        from sequential_core import typescript  # which JavaScript does without
+
+        javascript = typescript.strip(code, self._limits)
+        try:
+            return self._start_javascript(javascript)
+        except CodeSyntaxError as error:
+            raise typescript.named(error, code) from None
+
+    def _start_javascript(self, code: str) -> driver.Outcome:
+        return driver.start(code, self._limits, self._guest_clock, pause_everywhere=self._pause_everywhere)
+
     def _hop(self, keep: RevisionedStorage, stored: Task, request_id: int | None, given: GivenAnswer) -> Task:
         if stored.vm_state is None:
             raise StorageFormatError(f"task {stored.id!r} is paused and has no state")
@@ -459,7 +481,7 @@ def create_flow(
     return SequentialFlow(storage, limits=limits, ttl=ttl, retain=retain, observer=observer, clock=clock)
 
 
-_EXECUTE_FIELDS = {"code", "id", "name", "ttl", "retain", "idempotencyKey"}
+_EXECUTE_FIELDS = {"code", "id", "name", "ttl", "retain", "idempotencyKey", "language"}
 _RESUME_FIELDS = {"id", "fetchResponse", "response", "error", "requestId", "revision", "idempotencyKey"}
 
 _SNAKE = re.compile(r"(?<=[a-z])[A-Z]")
@@ -485,6 +507,6 @@ def _kept_for_the_window(task: Task) -> Task:
 
 
 def _same_task(stored: Task, new: Task, reused: Callable[[str], CallerError]) -> Task:
-    if stored.code_sha256 != new.code_sha256:
+    if (stored.code_sha256, stored.language) != (new.code_sha256, new.language):
         raise reused(stored.id)
     return stored

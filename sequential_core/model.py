@@ -42,6 +42,13 @@ TRANSITIONS: dict[Status | None, frozenset[Status]] = {
 }
 
 
+class Language(StrEnum):
+    """What a task's code is written in."""
+
+    JAVASCRIPT = "javascript"
+    TYPESCRIPT = "typescript"
+
+
 class ErrorKind(StrEnum):
     """Why a task ended with an error."""
 
@@ -342,6 +349,7 @@ class Task(Mapping[str, Any]):
         expires_at: from this instant on the task does not exist; None if it is not stored.
         ttl: how long a pause is kept.
         retain: how long the outcome is kept; None if it is not.
+        language: what the code is written in.
         code_sha256: of the posted code in UTF-8, in hexadecimal.
         code: the posted code, in the task that `execute` returns and saves; None when loaded.
         taken: the latest answers that were taken, oldest first.
@@ -364,6 +372,7 @@ class Task(Mapping[str, Any]):
     expires_at: datetime | None
     ttl: timedelta
     retain: timedelta | None = None
+    language: Language = Language.JAVASCRIPT
     code_sha256: str
     code: str | None = field(default=None, repr=False)
     taken: tuple[TakenAnswer, ...] = ()
@@ -415,6 +424,7 @@ class Task(Mapping[str, Any]):
             "expiresAt": None if self.expires_at is None else _to_rfc3339(self.expires_at),
             "ttl": self.ttl.total_seconds(),
             "retain": None if self.retain is None else self.retain.total_seconds(),
+            "language": self.language.value,
             "codeSha256": self.code_sha256,
             "taken": [taken.to_list() for taken in self.taken],
         }
@@ -449,6 +459,7 @@ class Task(Mapping[str, Any]):
                 expires_at=None if expires is None else _from_rfc3339(expires),
                 ttl=timedelta(seconds=data["ttl"]),
                 retain=None if retain is None else timedelta(seconds=retain),
+                language=Language(data.get("language", Language.JAVASCRIPT)),  # the first version had no other
                 code_sha256=data["codeSha256"],
                 taken=tuple(TakenAnswer(*taken) for taken in data["taken"]),
             )
@@ -492,6 +503,18 @@ def check_idempotency_key(key: object) -> str:
         problem = f"it must be a string of 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} visible ASCII characters"
         raise InvalidRequestError("idempotencyKey", problem)
     return key
+
+
+def check_language(language: object) -> Language:
+    """The language, if it is one that code may be written in.
+
+    Raises:
+        InvalidRequestError: it is not.
+    """
+    try:
+        return Language(language)  # type: ignore[arg-type]  # whatever is no language is refused
+    except ValueError:
+        raise InvalidRequestError("language", f"it must be one of {', '.join(Language)}") from None
 
 
 def check_duration(name: str, value: object) -> timedelta:

@@ -77,6 +77,23 @@ def test_run_reads_a_file_and_standard_input(sequential, tmp_path):
     assert sequential("run", "-", stdin="1 + 1").stdout == "2\n"
 
 
+@pytest.mark.parametrize("name", ["program.ts", "program.mts"])
+def test_a_file_says_by_its_name_that_it_is_typescript(sequential, tmp_path, name):
+    file = tmp_path / name
+    file.write_text("const größe: number = 1; größe as number", encoding="utf-8")
+    assert sequential("run", str(file)).stdout == "1\n"
+    assert json.loads(sequential("exec", str(file)).stdout)["language"] == "typescript"
+    other = sequential("run", "--language", "javascript", str(file))
+    assert (other.returncode, other.stdout) == (1, "")
+
+
+def test_the_language_can_be_said(sequential, server):
+    code = f'const a = (await fetch("{server.url}/json/a")) as {{ path: string }}; a.path'
+    assert sequential("run", "--language", "typescript", "-e", code).stdout == '"a"\n'
+    assert json.loads(sequential("exec", "--language", "typescript", "-", stdin="1 as number").stdout)["result"] == 1
+    assert json.loads(sequential("exec", "-e", "1").stdout)["language"] == "javascript"
+
+
 def test_quiet_run_prints_no_progress_but_what_the_code_logs(sequential, server):
     done = sequential("run", "-q", "-e", f'await fetch("{server.url}/json/a"); console.log("seen"); 1')
     assert done.stderr.split() == ["log", "seen"]
@@ -140,6 +157,10 @@ def test_a_run_that_computes_can_be_interrupted(environment, storage):
         (["run", "-e", "let x = ;"], 1, "SyntaxError"),
         (["exec", "-e", "throw new Error('no')"], 1, ""),
         (["run"], 2, "give either a FILE or -e CODE"),
+        (["run", "--language", "typescript", "-e", "enum A {}"], 1, "TypeScript enum is not supported"),
+        (["run", "--language", "typescript", "-e", "(" * 9999], 1, "nested too deeply"),
+        (["run", "--language", "elm", "-e", "1"], 2, "'elm' is not one of"),
+        (["run", "--continue", "x", "--language", "typescript"], 2, "--continue takes no code, --language"),
         (["run", "no-such-file.js"], 2, "no-such-file.js"),
         (["run", "--continue", "x", "-e", "1"], 2, "--continue takes no code"),
         (["run", "--continue", "nobody"], 2, "there is no task 'nobody'"),

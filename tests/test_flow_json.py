@@ -17,7 +17,7 @@ TWO = 'const a = await fetch("https://a.test/");\nconst b = await fetch("https:/
 FIELDS = {
     *("id", "name", "status", "result", "error", "errorDetail", "fetchRequest", "fetchRequests", "timers"),
     *("vmState", "pausedState", "logs", "revision", "createdAt", "updatedAt", "expiresAt"),
-    *("ttl", "retain", "codeSha256", "taken"),
+    *("ttl", "retain", "language", "codeSha256", "taken"),
 }
 
 
@@ -62,6 +62,7 @@ def test_json_form_of_a_paused_task(flow):
         "expiresAt": "2030-01-01T02:00:00.000000Z",
         "ttl": 7200,
         "retain": None,
+        "language": "javascript",
         "codeSha256": hashlib.sha256(code.encode()).hexdigest(),
         "taken": [],
     }

@@ -16,6 +16,7 @@ from sequential_core.model import (
     TRANSITIONS,
     ErrorDetail,
     ErrorKind,
+    Language,
     LogEntry,
     PausedState,
     PendingRequest,
@@ -61,7 +62,7 @@ def test_instants_are_read_from_rfc_3339(text, instant):
 
 
 # What tasks that were stored by version 0.1 do not have.
-LATER = {"timers"}
+LATER = {"language", "timers"}
 
 
 @pytest.mark.parametrize("name", sorted(a_task().to_dict().keys() - {"error", "fetchRequest", "vmState"} - LATER))
@@ -70,6 +71,18 @@ def test_json_form_without_a_field_is_none(name):
     del form[name]
     with pytest.raises(InvalidRequestError):
         Task.from_dict(form)
+
+
+def test_json_form_without_a_language_is_of_javascript():
+    """The first version wrote none, and had no other."""
+    form = a_task(language=Language.TYPESCRIPT).to_dict()
+    assert form.pop("language") == "typescript"
+    assert Task.from_dict(form).language is Language.JAVASCRIPT
+
+
+def test_json_form_of_an_unknown_language_is_none():
+    with pytest.raises(InvalidRequestError):
+        Task.from_dict({**a_task(), "language": "coffeescript"})
 
 
 @pytest.mark.parametrize("name", ["error", "fetchRequest", "vmState"])

@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from sequential_core.errors import InvalidRequestError
 from sequential_core.http.problems import MalformedBodyError
-from sequential_core.model import MAX_ID_LENGTH
+from sequential_core.model import MAX_ID_LENGTH, Language
 
 #: A larger body is refused. The code may have 256 KiB; an answer that is larger belongs behind a URL of its own.
 MAX_BODY_BYTES = 1024 * 1024
@@ -54,6 +54,9 @@ class ExecuteBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=Tru
     name: Annotated[str, Meta(max_length=MAX_ID_LENGTH, description="A label.")] | None = None
     ttl: Annotated[_Seconds, Meta(description="How long each pause is kept, in seconds.")] | None = None
     retain: Annotated[_Seconds, Meta(description="How long the outcome is kept, in seconds.")] | None = None
+    language: Annotated[Language, Meta(description="What the code is written in; javascript if not given.")] | None = (
+        None
+    )
 
 
 class ResumeBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):

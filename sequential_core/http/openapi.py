@@ -149,7 +149,13 @@ _FIRST_EXAMPLES = {
             "id": "task-1",
             "retain": 3600,
         }
-    }
+    },
+    "a program in TypeScript": {
+        "value": {
+            "code": 'const user: { name: string } = await fetch("https://api.example.com/user/1"); user.name',
+            "language": "typescript",
+        }
+    },
 }
 _ANSWER_EXAMPLES = {
     "a value": {"value": {"fetchResponse": {"id": 1, "name": "Alice"}, "requestId": 1}},
@@ -191,6 +197,7 @@ _DETAILS: dict[str, dict[str, Any]] = {
             errors.InvalidCodeError,
             errors.CodeTooLargeError,
             errors.CodeSyntaxError,
+            errors.CodeTooComplexError,
         ),
     },
     "resumeTask": {

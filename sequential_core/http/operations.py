@@ -82,6 +82,7 @@ def execute(call: Call) -> Reply:
         ttl=body.ttl,
         retain=body.retain,
         idempotency_key=idempotency_key(call.headers),
+        language=body.language,
     )
     if not _is_stored(task):
         return _task(call, task, with_state)

@@ -160,6 +160,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.CodeSyntaxError: Problem(
         422, "code-syntax", "The code does not parse", {"line": "line", "column": "column"}
     ),
+    errors.CodeTooComplexError: Problem(422, "code-too-complex", "The types cannot be stripped from the code"),
     # The bytes of a paused program.
     errors.StateError: _STATE,
     errors.StateCorruptedError: _STATE,
@@ -168,6 +169,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     # The installation.
     errors.OperatorError: INTERNAL,
     errors.GuestNotFoundError: INTERNAL,
+    errors.StripperNotFoundError: INTERNAL,
     errors.CacheDirectoryError: INTERNAL,
     errors.ConfigurationError: INTERNAL,
     errors.StorageError: _STORAGE,

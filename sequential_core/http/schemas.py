@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from sequential_core.model import MAX_ID_LENGTH, ErrorKind, Status
+from sequential_core.model import MAX_ID_LENGTH, ErrorKind, Language, Status
 
 _Encoding = Annotated[Literal["base64"] | None, Meta(description="base64 if the body is bytes, null if it is text.")]
 
@@ -94,6 +94,7 @@ class Task(Struct, rename="camel"):
     ]
     ttl: Annotated[float, Meta(description="Seconds for which a pause is kept.")]
     retain: Annotated[float | None, Meta(description="Seconds for which the outcome is kept; null: it is not.")]
+    language: Annotated[Language, Meta(description="What the code is written in.")]
     code_sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     taken: Annotated[
         list[list[int | str]], Meta(description="The latest answers: request, revision, digest, digest of the key.")

@@ -1,1 +1,1 @@
-"""The engine: the only part that knows wasmtime."""
+"""The engine. Only it knows wasmtime, and `typescript`, which stands on it."""

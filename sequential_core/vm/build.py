@@ -1,5 +1,7 @@
 """Builds the guest: fetches the npm packages, bakes, and checks the result against the pinned SHA-256.
 
+The stripper of TypeScript's types comes with the same packages, see `typescript.build`.
+
 Runs when the project is built, with no more installed than wasmtime: `python -m sequential_core.vm.build`.
 `--pin` takes the result as the new current guest instead of checking it. `--compile TARGET FOLDER` then compiles
 every guest for a kind of machine, for packages that are made for one.
@@ -17,10 +19,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import wasmtime
 
+from sequential_core.typescript import build as typescript
 from sequential_core.vm import cache, runtime
 from sequential_core.vm.bake import BakeError, bake
 from sequential_core.vm.bundle import BundleError, bundle
@@ -47,22 +51,26 @@ def npm_command() -> list[str] | None:
 
 
 def is_built() -> bool:
-    """Whether the pinned guest is there, whole."""
+    """Whether the pinned guest and the pinned stripper are there, whole."""
     pinned = CURRENT.read_text().strip()
     path = DIRECTORY / f"{pinned}.wasm"
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == pinned
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == pinned and typescript.is_built()
 
 
 def build(*, pin: bool = False) -> Path:
-    """Builds the guest if it is not there; returns its path.
+    """Builds the guest and the stripper if one of them is not there; returns the path of the guest.
 
     Raises:
-        BuildError: npm is missing or fails, or the guest is not the pinned one.
+        BuildError: npm is missing or fails, or what comes of it is not what is pinned.
     """
     if not pin and is_built():
         return DIRECTORY / f"{CURRENT.read_text().strip()}.wasm"
     with tempfile.TemporaryDirectory() as folder:
         guest = _bake_packages(Path(folder))
+        try:
+            typescript.take(Path(folder) / "node_modules", pin=pin)
+        except typescript.ExtractionError as error:
+            raise BuildError(f"{error}; see docs/typescript.md") from error
     sha256 = hashlib.sha256(guest).hexdigest()
     if pin:
         CURRENT.write_text(f"{sha256}\n")
@@ -76,7 +84,7 @@ def build(*, pin: bool = False) -> Path:
     return path
 
 
-def precompile(target: str, folder: Path) -> list[Path]:
+def precompile(target: str, folder: Path, modules: Mapping[str, Path] | None = None) -> list[Path]:
     """Compiles every guest of this installation, and what takes their snapshots, for `target` into `folder`.
 
     The code assumes no more of the CPU than every machine of that kind has, and is the same bytes wherever it is made.
@@ -84,6 +92,7 @@ def precompile(target: str, folder: Path) -> list[Path]:
     Args:
         target: "x86_64-unknown-linux-gnu" or "aarch64-unknown-linux-gnu".
         folder: must exist.
+        modules: other modules to compile than the guests, by their SHA-256.
 
     Returns:
         The paths of the files.
@@ -96,10 +105,12 @@ def precompile(target: str, folder: Path) -> list[Path]:
         raise BuildError(f"wasmtime on {machine} cannot compile for {target}; run this with a Python of that machine")
     engine = wasmtime.Engine(runtime.config(target))
     paths = []
-    for module in (*sorted(DIRECTORY.glob("*.wasm")), SNAPSHOT_PROGRAM):
-        content = module.read_bytes()
-        path = folder / cache.shipped_name(hashlib.sha256(content).hexdigest(), target)
-        path.write_bytes(wasmtime.Module(engine, content).serialize())
+    if modules is None:
+        files = (*sorted(DIRECTORY.glob("*.wasm")), SNAPSHOT_PROGRAM)
+        modules = {hashlib.sha256(file.read_bytes()).hexdigest(): file for file in files}
+    for sha256, module in modules.items():
+        path = folder / cache.shipped_name(sha256, target)
+        path.write_bytes(wasmtime.Module(engine, module.read_bytes()).serialize())
         paths.append(path)
     return paths
 

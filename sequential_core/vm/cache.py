@@ -35,13 +35,13 @@ def directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sequential"
 
 
-def compiled(module: bytes, sha256: str, shipped: Path | None = None) -> wasmtime.Module:
+def compiled(module: bytes | Path, sha256: str, shipped: Path | None = None) -> wasmtime.Module:
     """The compiled form of a guest: the one that was shipped, or else from the cache, or else made now.
 
     Where the cache cannot be written (a read-only file system, no home), compiles in memory.
 
     Args:
-        module: the guest.
+        module: the guest, or its file, which is read only if it has to be compiled.
         sha256: its name.
         shipped: where a package may carry compiled guests under the names of `shipped_name`. It is trusted as
             the package's own code is, whoever owns it: on AWS Lambda, another user than the function's. A file that
@@ -58,7 +58,7 @@ def compiled(module: bytes, sha256: str, shipped: Path | None = None) -> wasmtim
             if not folder.exists():
                 folder.mkdir(mode=0o700, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
-        return wasmtime.Module(runtime.engine(), module)
+        return _compile(module)
     place = check_private(place)
     path = place / f"{_key(sha256)}.cwasm"
     try:
@@ -67,10 +67,14 @@ def compiled(module: bytes, sha256: str, shipped: Path | None = None) -> wasmtim
         raise
     except (OSError, wasmtime.WasmtimeError):
         pass  # not there, or not a compiled guest: it is made anew
-    fresh = wasmtime.Module(runtime.engine(), module)
+    fresh = _compile(module)
     with contextlib.suppress(OSError):
         _write(path, fresh.serialize())
     return fresh
+
+
+def _compile(module: bytes | Path) -> wasmtime.Module:
+    return wasmtime.Module(runtime.engine(), module.read_bytes() if isinstance(module, Path) else module)
 
 
 def check_private(place: Path) -> Path:

@@ -128,7 +128,7 @@ def clocked_linker() -> wasmtime.Linker:
     kind = wasmtime.FuncType(
         [wasmtime.ValType.i32(), wasmtime.ValType.i64(), wasmtime.ValType.i32()], [wasmtime.ValType.i32()]
     )
-    link.define_func("wasi_snapshot_preview1", "clock_time_get", kind, _clock_time_get)
+    link.define_func("wasi_snapshot_preview1", "clock_time_get", kind, guarded(_clock_time_get, otherwise=0))
     return link
 
 
@@ -141,51 +141,59 @@ def _linker() -> wasmtime.Linker:
         kind = wasmtime.FuncType([i32] * parameters, [i32] if result else [])
         link.define_func("env", name, kind, function)
 
-    define("host_call", 5, _host_call)
+    define("host_call", 5, guarded(_host_call, otherwise=0))
     define("host_get_timezone_offset", 2, lambda _high, _low: 0)  # the time zone is UTC
     define("host_interrupt", 0, lambda: 0)
-    define("host_promise_rejection", 3, _rejected, result=False)
+    define("host_promise_rejection", 3, guarded(_rejected, otherwise=None), result=False)
     define("host_module_normalize", 2, lambda *_: 0)  # there are no modules to import
     define("host_module_load", 2, lambda *_: 0)
     return link
 
 
 def _host_call(_name: int, _name_length: int, _this: int, count: int, arguments: int) -> int:
-    return _guarded(lambda machine: machine.host_call(count, arguments))
+    return _current().host_call(count, arguments)
 
 
 def _clock_time_get(_clock: int, _precision: int, at: int) -> int:
-    def tell(machine: Machine) -> int:
-        machine.tell_time(at)
-        return 0
-
-    return _guarded(tell)
-
-
-def _rejected(promise: int, reason: int, handled: int) -> None:
-    def tell(machine: Machine) -> int:
-        machine.rejected(promise, reason, handled)
-        return 0
-
-    _guarded(tell)
-
-
-def _guarded(step: Callable[[Machine], int]) -> int:
-    machine = _running.machine
-    assert machine is not None, "a guest runs only inside cpu_time()"
-    # wasmtime-py would give an exception to whichever thread looks first, so none leaves this function.
-    try:
-        return step(machine)
-    except Exception as error:  # noqa: BLE001  # such as a trap in a call back into the guest
-        _running.failure = error
-    except BaseException as error:  # noqa: BLE001
-        _running.interruption = error
+    _current().tell_time(at)
     return 0
 
 
+def _rejected(promise: int, reason: int, handled: int) -> None:
+    _current().rejected(promise, reason, handled)
+
+
+def _current() -> Machine:
+    machine = _running.machine
+    assert machine is not None, "a guest runs only inside cpu_time()"
+    return machine
+
+
+def guarded(function: Callable[..., _T], *, otherwise: _T) -> Callable[..., _T]:
+    """A host function that raises nothing: what `function` raises is kept for `raise_failure` and `cpu_time`.
+
+    wasmtime-py would give an exception to whichever thread looks first.
+
+    Args:
+        function: what the guest calls.
+        otherwise: what the guest gets then. It is ended soon after.
+    """
+
+    def call(*arguments: float) -> _T:
+        try:
+            return function(*arguments)
+        except Exception as error:  # noqa: BLE001  # such as a trap in a call back into the guest
+            _running.failure = error
+        except BaseException as error:  # noqa: BLE001
+            _running.interruption = error
+        return otherwise
+
+    return call
+
+
 @contextmanager
-def cpu_time(machine: Machine, seconds: float) -> Iterator[None]:
-    """Runs the block with `machine` as the guest of this thread, and a budget of CPU time.
+def cpu_time(machine: Machine | None, seconds: float) -> Iterator[None]:
+    """Runs the block with `machine` as the guest of this thread, if there is one, and a budget of CPU time.
 
     A guest that is still running when the budget is used up ends in a `wasmtime.WasmtimeError`;
     `out_of_time()` then says so. What a signal's handler raises, such as KeyboardInterrupt, ends the guest and

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sequential_core.model import (
     ErrorDetail,
     ErrorKind,
+    Language,
     LogEntry,
     PausedState,
     PendingRequest,
@@ -120,6 +121,7 @@ tasks = st.builds(
     expires_at=st.none() | st.datetimes(datetime(2030, 1, 1, 0, 0, 1), timezones=st.just(UTC)),  # noqa: DTZ001  # Hypothesis adds the zone
     ttl=_durations,
     retain=st.none() | _durations,
+    language=st.sampled_from(Language),
     code_sha256=_text,
     code=st.none() | _text,
     taken=st.lists(

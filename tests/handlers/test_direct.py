@@ -33,6 +33,16 @@ def test_state_is_given_when_it_is_asked_for(call):
     assert call("task", {"action": "get", "id": task["id"], "include": "vmState"})["vmState"]
 
 
+def test_a_program_in_typescript(call):
+    event = {"code": "const n: number = await fetch('u'); n! + 1", "language": "typescript"}
+    task = call("execute", event)
+    assert call("resume", {"id": task["id"], "fetchResponse": 1})["result"] == 2
+    assert failed(call, "execute", {**event, "code": "enum A {}"})[0] == "CodeSyntaxError"
+    assert failed(call, "execute", {**event, "code": "(" * 99_999})[0] == "CodeTooComplexError"
+    kind, message = failed(call, "execute", {**event, "language": "elm"})
+    assert (kind, message) == ("InvalidRequestError", "language: it must be one of javascript, typescript")
+
+
 def test_list_and_delete(call):
     tasks = [call("execute", {"code": TWO})["id"] for _ in range(3)]
     page = call("task", {"action": "list", "limit": 2})

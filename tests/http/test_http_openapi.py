@@ -112,7 +112,7 @@ def test_every_problem_that_can_be_met_is_described(described):
     matched = {TYPE_PREFIX + "precondition-failed"}
     gone = types(errors.TaskNotFoundError)
     reused = types(errors.IdempotencyKeyReusedError)
-    code = types(errors.CodeSyntaxError, errors.CodeTooLargeError, errors.InvalidCodeError)
+    code = types(errors.CodeSyntaxError, errors.CodeTooLargeError, errors.CodeTooComplexError, errors.InvalidCodeError)
     pause = types(errors.TaskEndedError, errors.UnknownRequestError, errors.InvalidAnswerError, errors.StateError)
     conflict = types(errors.TaskConflictError)
     assert described_types == {

@@ -60,6 +60,30 @@ def test_a_program_that_fails_is_no_failure_of_the_request(client):
     assert (task["errorDetail"]["kind"], task["errorDetail"]["line"]) == ("exception", 2)
 
 
+def test_a_program_in_typescript(client, check_problem):
+    code = 'const user: { name: string } = await fetch("https://api.example.com/user/1"); user.name as string'
+    response = client.post("/tasks", json={"code": code, "id": "typed", "language": "typescript"})
+    assert (response.status_code, response.json()["language"]) == (201, "typescript")
+    done = client.post("/tasks/typed/resume", json={"fetchResponse": {"name": "Ada"}})
+    assert (done.json()["result"], done.json()["language"]) == ("Ada", "typescript")
+    assert client.post("/tasks", json={"code": "1", "language": None}).json()["language"] == "javascript"
+    check_problem(client.post("/tasks", json={"code": code}), 422, "code-syntax", line=1, column=11)
+
+
+def test_typescript_that_is_refused(client, check_problem):
+    refused = client.post("/tasks", json={"code": "\nenum Color {}", "language": "typescript"})
+    problem = check_problem(refused, 422, "code-syntax", line=2, column=1)
+    assert "TypeScript enum is not supported" in problem["detail"]
+    deep = client.post("/tasks", json={"code": "(" * 200_000, "language": "typescript"})
+    assert "nested too deeply" in check_problem(deep, 422, "code-too-complex")["detail"]
+
+
+def test_the_same_code_in_another_language_is_other_code(client, check_problem):
+    client.post("/tasks", json={"code": PAUSING, "id": "task-1"})
+    other = client.post("/tasks", json={"code": PAUSING, "id": "task-1", "language": "typescript"})
+    check_problem(other, 409, "task-exists")
+
+
 def test_an_id_is_made_if_none_is_given_and_null_is_none(client):
     first, second = client.execute(), client.execute(id=None, name=None, ttl=None, retain=None)
     assert first["id"] != second["id"]

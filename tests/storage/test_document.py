@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequential_core.errors import InvalidRequestError, StorageFormatError
-from sequential_core.model import PendingRequest
+from sequential_core.model import Language, PendingRequest
 from sequential_core.storage.document import (
     decode_cursor,
     encode_cursor,
@@ -31,6 +31,13 @@ def test_document_is_ascii_without_state_and_code(task):
     document = to_document(task)
     assert document.isascii()
     assert not {"vmState", "code"} & json.loads(document).keys()
+
+
+def test_document_of_the_first_version_is_of_javascript():
+    """Which had no other, and did not say so."""
+    document = json.loads(to_document(a_task()))
+    assert document.pop("language") == "javascript"
+    assert from_document(json.dumps(document), a_task().vm_state).language is Language.JAVASCRIPT
 
 
 def test_document_keeps_where_a_request_was_made():

@@ -95,6 +95,16 @@ def test_the_name_has_all_that_the_content_depends_on(filled):
     assert os.uname().machine.lower() in filled.name
 
 
+def test_a_file_is_read_only_if_it_has_to_be_compiled(place, tmp_path):
+    file = tmp_path / "module.wasm"
+    file.write_bytes(MODULE)
+    assert works(cache.compiled(file, SHA256))
+    file.unlink()
+    assert works(cache.compiled(file, SHA256))
+    with pytest.raises(FileNotFoundError):
+        cache.compiled(file, "6f" * 32)
+
+
 def test_another_guest_another_file(place, filled):
     cache.compiled(MODULE, "6f" * 32)
     assert len(list(place.iterdir())) == 2
