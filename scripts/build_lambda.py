@@ -3,9 +3,10 @@
     scripts/build-lambda arm64|x86_64 FOLDER
 
 It has the locked wheels of requirements/lambda.txt for that architecture, whatever this machine is, `sequential_core`
-and `handlers`, and every guest compiled ahead of time. Nothing is run for the other architecture but
-wasmtime's compiler: its wheels compile for their own architecture only, so it runs under emulation then, see
-scripts/foreign-python; or with the command in FOREIGN_PYTHON; or, if that is "none", the guest is left as it is.
+and `handlers`; every guest, and the stripper of types, is compiled ahead of time. Nothing is run for the other
+architecture but wasmtime's compiler: its wheels compile for their own architecture only, so it runs under emulation
+then, see scripts/foreign-python; or with the command in FOREIGN_PYTHON; or, if that is "none", both are left as they
+are.
 
 The result is kept in .cache/lambda/ under the digest of all that it is made from: SAM asks for it once for each
 function, perhaps at the same time.
@@ -42,6 +43,9 @@ LIMIT_BYTES = 80_000_000
 
 # What is made from the tree, besides the wheels.
 PACKAGES = ("sequential_core", "handlers")
+
+# What strips types from TypeScript.
+STRIPPER = Path("sequential_core", "typescript", "stripper.wasm")
 
 # The services whose descriptions botocore has to have, of 400.
 SERVICES = ("dynamodb", "s3")
@@ -200,9 +204,10 @@ def _prune(package: Path) -> None:
 
 
 def _bake_guest() -> None:
-    """Builds the guest from its npm packages, if the tree has none yet."""
+    """Builds the guest and the stripper of types from their npm packages, if the tree has none yet."""
     pinned = (ROOT / "sequential_core" / "vm" / "current.sha256").read_text().strip()
-    if (ROOT / "sequential_core" / "vm" / "guests" / f"{pinned}.wasm").is_file():
+    guest = ROOT / "sequential_core" / "vm" / "guests" / f"{pinned}.wasm"
+    if guest.is_file() and (ROOT / STRIPPER).is_file():
         return
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="new-") as work:
         _pip("install", "--require-hashes", "--no-deps", f"--target={work}", f"--requirement={_wasmtime(Path(work))}")
@@ -243,12 +248,15 @@ def _compile_guests(package: Path, architecture: str) -> None:
             if not command:
                 print("The guest is not compiled: each start of a function does that, in half a second.")
                 return
-        folder = package / "sequential_core" / "vm" / "guests"
-        _run(
-            [*command, "-m", "sequential_core.vm.build", "--compile", target, str(folder)],
-            "the guest cannot be compiled",
-            PYTHONPATH=f"{ROOT}{os.pathsep}{libraries}",
-        )
+        for builder, folder in (("vm.build", "vm/guests"), ("typescript.build", "typescript")):
+            place = str(package / "sequential_core" / folder)
+            _run(
+                [*command, "-m", f"sequential_core.{builder}", "--compile", target, place],
+                "the guest and the stripper of types cannot be compiled",
+                PYTHONPATH=f"{ROOT}{os.pathsep}{libraries}",
+            )
+    # 2.8 MB that nothing reads beside the compiled form, which every processor of its kind runs. (Guests are read.)
+    (package / STRIPPER).unlink()
 
 
 def _foreign_python(machine: str) -> list[str]:
@@ -311,6 +319,9 @@ def check(package: Path, architecture: str, *, compiled: bool = True) -> None:
     for guest in guests.glob("*.wasm"):
         if compiled and not list(guests.glob(f"{guest.stem}-*-{MACHINES[architecture]}-*.cwasm")):
             raise BuildError(f"the guest {guest.stem} is not compiled")
+    stripper = (package / STRIPPER).parent
+    if compiled and stripper.is_dir() and not list(stripper.glob(f"*-{MACHINES[architecture]}-*.cwasm")):
+        raise BuildError("the stripper of types is not compiled")
     size = sum(size_of_parts(package).values())
     if size > LIMIT_BYTES:
         raise BuildError(f"it has {size:,} bytes unzipped, and may have {LIMIT_BYTES:,}\n{report(package)}")

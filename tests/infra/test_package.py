@@ -29,6 +29,7 @@ from handlers import api, execute, resume, task
 imported = time.perf_counter() - begun
 from sequential_core.vm import cache, guest
 from sequential_core import MemoryStorage, SequentialFlow
+from sequential_core.typescript import host
 import sequential_core, wasmtime, zstandard, msgspec, botocore
 flow = SequentialFlow(MemoryStorage())
 paused = flow.execute("(await fetch('https://api.example.com/')).map(n => n * 2)", id="a")
@@ -36,6 +37,7 @@ if len(sys.argv) > 2:
     from dataclasses import replace
     other = replace(paused, id="b", vm_state=base64.b64decode(open(sys.argv[2]).read()))
     flow._storage.save(other)
+typed = flow.execute("let typed: number = 6 as number; typed * 7", language="typescript")
 done = flow.resume("b" if len(sys.argv) > 2 else "a", fetch_response=[1, 2])
 event = json.load(open(sys.argv[1]))
 answer = api.handler(event, type("Context", (), {"function_name": "f", "memory_limit_in_mb": 1,
@@ -43,6 +45,8 @@ answer = api.handler(event, type("Context", (), {"function_name": "f", "memory_l
 modules = (sequential_core, wasmtime, zstandard, msgspec, botocore, api)
 print(json.dumps({
     "result": done.result,
+    "typed": typed.result,
+    "stripper": host.MODULE.exists(),
     "state": base64.b64encode(paused.vm_state).decode(),
     "paths": [module.__file__ for module in modules],
     "cached": [module.__cached__ for module in modules],
@@ -161,9 +165,18 @@ def test_every_guest_is_in_it_as_it_is_and_compiled(package, architecture):
     assert all(target in name for name in compiled)
 
 
+def test_the_stripper_of_types_is_in_it_compiled_and_with_its_licence(package, architecture):
+    there = package / "sequential_core" / "typescript"
+    (compiled,) = there.glob("*.cwasm")
+    assert compiled.name.startswith((there / "stripper.sha256").read_text().strip())
+    assert f"{build_lambda.MACHINES[architecture]}-unknown-linux-gnu" in compiled.name
+    assert not list(there.glob("*.wasm"))
+    assert (there / "stripper.LICENSE").is_file()
+
+
 def test_the_compiled_guest_asks_nothing_of_the_processor_that_not_all_have(package):
     """Lambda does not say on which processor a function runs, or is restored from its snapshot."""
-    for path in (package / "sequential_core" / "vm" / "guests").glob("*.cwasm"):
+    for path in package.rglob("*.cwasm"):
         flags = path.read_bytes().partition(b"-unknown-linux")[2][:4000]
         wanted = [name for name in (b"has_avx", b"has_sse41", b"has_bmi2", b"has_lse", b"has_fp16") if name in flags]
         assert len(wanted) >= 2
@@ -214,6 +227,13 @@ def test_a_guest_that_is_not_compiled_ends_the_build(tmp_path):
         build_lambda.check(tmp_path, "arm64")
 
 
+def test_a_stripper_that_is_not_compiled_ends_the_build(tmp_path):
+    (tmp_path / build_lambda.STRIPPER).parent.mkdir(parents=True)
+    build_lambda.check(tmp_path, "arm64", compiled=False)
+    with pytest.raises(build_lambda.BuildError, match="stripper of types is not compiled"):
+        build_lambda.check(tmp_path, "arm64")
+
+
 @pytest.fixture
 def native(built):
     """The package of this machine's architecture, and a Python of the version that it is for."""
@@ -233,7 +253,8 @@ def test_it_runs_alone_and_loads_its_compiled_guest(architecture, request, tmp_p
     """With the other packages of this machine out of sight; and all its modules are compiled already."""
     python, package = request.getfixturevalue(architecture)
     answer = run(python, package, tmp_path)
-    assert (answer["result"], answer["status"]) == ([2, 4], 200)
+    assert (answer["result"], answer["typed"], answer["status"]) == ([2, 4], 42, 200)
+    assert not answer["stripper"]  # but compiled
     assert all(Path(path).is_relative_to(package) for path in answer["paths"])
     assert all(Path(path).is_file() for path in answer["cached"])
     assert (platform.machine() in answer["cache"]) is (architecture == "native")
