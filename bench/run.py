@@ -19,10 +19,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
+from unittest import mock
 
 from sequential_core import MemoryStorage, SequentialFlow, SqliteStorage
 from sequential_core.model import ValueAnswer
 from sequential_core.vm import driver
+from sequential_core.vm import guest as guests
 
 HOPS = 200
 WARM_UP = 5
@@ -130,6 +133,20 @@ def d() -> None:
     row("D", "200,000 objects made and dropped: hop", measure(lambda: answer(paused, 1)), len(paused.state))
 
 
+def large() -> None:
+    """A hop must not depend on the size of the image."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from ballast import loaded
+
+    guest = loaded(2200)
+    with (
+        mock.patch.object(guests, "current", return_value=guest),
+        mock.patch.object(guests, "load", return_value=guest),
+    ):
+        first = pause(REFERENCE)
+        row("L", "reference program, image of 6 MiB: hop", measure(lambda: answer(first, 1)), len(first.state))
+
+
 def r() -> None:
     paused = pause(ANSWERS)
     for _ in range(30):
@@ -155,7 +172,7 @@ def c() -> None:
 
 
 def main() -> None:
-    known = {"W1": w1, "W2": w2, "W3": w3, "D": d, "R": r, "C": c}
+    known = {"W1": w1, "W2": w2, "W3": w3, "D": d, "L": large, "R": r, "C": c}
     chosen = sys.argv[1:] or list(known)
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()},"

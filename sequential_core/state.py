@@ -170,21 +170,21 @@ def _varints(numbers: Iterable[int]) -> bytes:
 
 def _read_varints(data: bytes, count: int) -> tuple[list[int], int]:
     numbers: list[int] = []
-    number = shift = at = 0
-    try:
-        while len(numbers) < count:
-            byte = data[at]
-            at += 1
+    if not count:
+        return numbers, 0
+    number = shift = 0
+    for at, byte in enumerate(data, 1):
+        if byte < 0x80:
+            numbers.append(number | byte << shift)
+            if len(numbers) == count:
+                return numbers, at
+            number = shift = 0
+        else:
             number |= (byte & 0x7F) << shift
             shift += 7
-            if not byte & 0x80:
-                numbers.append(number)
-                number = shift = 0
-            elif shift > 28:
+            if shift > 28:
                 raise StateCorruptedError("a number is too long")
-    except IndexError:
-        raise StateCorruptedError("its index is cut short") from None
-    return numbers, at
+    raise StateCorruptedError("its index is cut short")
 
 
 def changed_pages(memory: bytes | bytearray, base: bytes) -> list[int]:

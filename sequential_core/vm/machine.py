@@ -94,15 +94,19 @@ class Instance:
         return ctypes.string_at(self.address + start, stop - start)
 
     def write(self, start: int, data: bytes) -> None:
-        self.write_all([(start, data)])
+        if not 0 <= start <= start + len(data) <= self.memory_bytes:
+            raise IndexError("outside the guest's memory")
+        ctypes.memmove(self.address + start, data, len(data))
 
     def write_all(self, runs: Iterable[tuple[int, bytes]], offset: int = 0) -> None:
         """Writes each run of bytes at its address plus `offset`."""
-        address, size = self.address + offset, self.memory_bytes - offset
+        size = self.memory_bytes - offset
+        memory = memoryview((ctypes.c_uint8 * size).from_address(self.address + offset)).cast("B")
         for start, data in runs:
-            if not 0 <= start <= start + len(data) <= size:
+            stop = start + len(data)
+            if not 0 <= start <= stop <= size:
                 raise IndexError("outside the guest's memory")
-            ctypes.memmove(address + start, data, len(data))
+            memory[start:stop] = data
 
     def grow(self, pages: int) -> None:
         self._memory.grow(self.store, pages)

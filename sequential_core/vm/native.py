@@ -23,6 +23,9 @@ _EPOCH_CONTINUE = 0
 
 _Trap = ctypes.POINTER(c.wasm_trap_t)
 
+# Types of arrays by their length, for no more arguments than any function has.
+_ARRAYS = [c.wasmtime_val_t * length for length in range(9)]
+
 
 class Exports:
     """The exports of an instance. Every function takes i32, and gives that unless it is named below."""
@@ -55,10 +58,10 @@ class Exports:
         function = self._functions.get(name)
         if function is None:
             function = self._functions[name] = self.get(name).of.func
-        parameters = (c.wasmtime_val_t * len(arguments))()
+        parameters = _ARRAYS[len(arguments)]()
         for parameter, argument in zip(parameters, arguments, strict=True):
             parameter.of.i32 = argument  # its kind is 0, WASMTIME_I32
-        results = (c.wasmtime_val_t * 1)()
+        results = _ARRAYS[1]()
         trap = _Trap()
         count = 0 if name in _WITHOUT_RESULT else 1
         error = c.wasmtime_func_call(

@@ -18,7 +18,7 @@ instead of mapping it, or a memory that moved as it grew, is pages of the proces
 - At every snapshot, it must show a page that was certainly written in this hop.
 
 Where one of these fails, or there is no such file (macOS, gVisor, a process that may not be traced), the whole memory
-is compared, in large blocks and without a copy: 60 us for a MiB.
+is compared, in large blocks and without a copy: 0.1 ms for a MiB.
 """
 
 from __future__ import annotations

@@ -42,8 +42,6 @@ _KEPT_PAGES = 2048
 # More than any process lives, in steps of 10 ms: what runs here needs no limit.
 _NO_DEADLINE = 1 << 60
 
-_MOST_BYTES = 1 << 32
-
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -84,15 +82,22 @@ def take(machine: Machine, guest: Guest) -> Snapshot:
     flags = pages.candidates(machine, guest, written=guest.manifest.random_state)
     idle = _idle_copies(guest)
     try:
-        copy = idle.pop()
-    except IndexError:
-        copy = _Copy(guest)
-    if not copy.has_room(len(flags) * codec.PAGE_BYTES, flags.count(1)):
+        copy = _pop(idle) or _Copy(guest)
+        copy.make_room(len(flags) * codec.PAGE_BYTES, flags.count(1))
+        snapshot = copy.take(machine, flags)
+    except (wasmtime.WasmtimeError, wasmtime.Trap):
+        # Such as a second memory that the process may not have. A task must not end for that.
         return plain(machine, guest)
-    snapshot = copy.take(machine, flags)
     if flags.count(1) <= _KEPT_PAGES:
         idle.append(copy)
     return snapshot
+
+
+def _pop(copies: list[_Copy]) -> _Copy | None:
+    try:
+        return copies.pop()
+    except IndexError:  # another thread may have been quicker than any look before
+        return None
 
 
 @functools.lru_cache(maxsize=8)
@@ -119,28 +124,27 @@ class _Copy:
         self._call = exports.call
         self._memory = exports.memory()
         self._copy = codec.PAGE_BYTES + self._base_bytes
-        if not self._grow(self._copy + self._base_bytes):
-            raise MemoryError
+        self._grow(self._copy + self._base_bytes)
         for at in (codec.PAGE_BYTES, self._copy):
             ctypes.memmove(self._address() + at, guest.base, self._base_bytes)
 
     def _address(self) -> int:
         return ctypes.addressof(self._memory.data_ptr(self._store).contents)
 
-    def _grow(self, size: int) -> bool:
+    def _grow(self, size: int) -> None:
         more = size - self._memory.data_len(self._store)
         if more > 0:
-            try:
-                self._memory.grow(self._store, -(-more // codec.WASM_PAGE_BYTES))
-            except wasmtime.WasmtimeError:
-                return False
-        return True
+            self._memory.grow(self._store, -(-more // codec.WASM_PAGE_BYTES))
 
-    def has_room(self, size: int, changed: int) -> bool:
-        """Makes room for a memory of that size with so many changed pages; False if there is none."""
+    def make_room(self, size: int, changed: int) -> None:
+        """Grows for a memory of that size with so many changed pages.
+
+        Raises:
+            wasmtime.WasmtimeError: that is more than there is, or than WebAssembly can address.
+        """
         needed = self._copy + size + _HEAD_BYTES + size // codec.PAGE_BYTES * _MOST_PAGE_BYTES
         needed += changed * _MOST_CHANGED_BYTES
-        return needed + _SLACK_BYTES < _MOST_BYTES and self._grow(needed + _SLACK_BYTES)
+        self._grow(needed + _SLACK_BYTES)
 
     def take(self, machine: Machine, flags: bytes) -> Snapshot:
         """The changes of a machine's memory, of which only the flagged pages may differ from the image."""
