@@ -106,10 +106,9 @@
       (i32.store (i32.add (local.get $to) (local.get $bytes)) (i32.load (i32.add (local.get $from) (local.get $bytes))))
       (br_if $next (local.get $bytes))))
 
-  ;; Where the image has what belongs there. No range goes across a page, so the page of zeros is enough behind its end.
+  ;; Where the image has what belongs there. No range goes across a page, so behind its end the page of zeros will do.
   (func $image (param $at i32) (result i32)
-    (if (i32.lt_u (local.get $at) (global.get $base)) (then (return (i32.add (local.get $at) (i32.const 4096)))))
-    (i32.and (local.get $at) (i32.const 4095)))
+    (select (i32.add (local.get $at) (i32.const 4096)) (i32.const 0) (i32.lt_u (local.get $at) (global.get $base))))
 
   ;; heap.free_chunks: notes the garbage, and returns whether the chain is whole.
   (func $chunks (param $at i32) (result i32)

@@ -222,6 +222,16 @@ def test_free_cells_that_are_damaged_give_the_same_both_ways(seed):
     assert take(machine, guest) == plain(machine, guest)
 
 
+def test_an_endless_list_of_arenas_ends_and_gives_the_same_both_ways(guest, monkeypatch):
+    """By the plain way if need be: its cells, noted again and again, may not fit into the memory."""
+    monkeypatch.setattr(snapshot, "plain", plain)
+    machine, lists = machine_of(guest), guest.manifest.arena_lists
+    heads = range(lists, lists + len(heap.CELL_BYTES) * heap.LIST_HEAD_BYTES, heap.LIST_HEAD_BYTES)
+    arena = next(first for head in heads if (first := machine.word(head)) != head)
+    machine.write(arena, arena.to_bytes(4, "little"))
+    assert take(machine, guest) == plain(machine, guest)
+
+
 @pytest.mark.parametrize("apart", [2, 3, 5, 60, 66, 300])
 def test_many_runs_are_joined_alike(apart):
     """Above 50,000 runs the gaps within one are wider, from the next portion of 256 pages on."""
