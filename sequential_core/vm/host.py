@@ -7,9 +7,11 @@ network, and it must end soon: the budget of CPU time is only looked at when it 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Callable
+from typing import cast
 
 Value = str | bytes | None
 Operation = Callable[..., Value]
@@ -35,7 +37,11 @@ def perform(operation: str, arguments: list[Value]) -> Value:
     """
     while arguments and arguments[-1] is None:
         arguments.pop()
-    return _OPERATIONS[operation](*arguments)
+    if operation in _OPERATIONS:
+        return _OPERATIONS[operation](*arguments)
+    family, _, name = operation.partition(".")
+    module = importlib.import_module(_FAMILIES[family])
+    return cast("Value", module.OPERATIONS[name](*arguments))
 
 
 def _random(count: str) -> bytes:
@@ -81,4 +87,12 @@ _OPERATIONS: dict[str, Operation] = {
     "random": _random,
     "zone.primary": _zone_primary,
     "zone.span": _zone_span,
+}
+
+# Modules with OPERATIONS of their own, imported when a task first needs one: most never do. The last two are made of
+# `cryptography`, which takes 70 ms. Nor may a Lambda environment be frozen with it: see docs/webcrypto.md.
+_FAMILIES = {
+    "crypto": "sequential_core.vm.webcrypto",
+    "cipher": "sequential_core.vm.webcrypto_ciphers",
+    "key": "sequential_core.vm.webcrypto_keys",
 }

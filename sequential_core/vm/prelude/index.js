@@ -14,6 +14,7 @@ import './temporal.js';
 import './headers.js';
 import './request.js';
 import './fetch.js';
+import './crypto.js';
 
 export { forget, isPending, rejected, report, settle, turn } from './pending.js';
 export { describe, result } from './outcome.js';

@@ -9,7 +9,7 @@
 
 export const { apply } = Reflect;
 export const uncurry = (method) => (self, ...args) => apply(method, self, args);
-export const { create, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, keys } = Object;
+export const { create, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, keys, setPrototypeOf } = Object;
 export const { stringify, parse } = JSON;
 export const NativePromise = Promise, NativeError = Error, NativeTypeError = TypeError, NativeRangeError = RangeError;
 export const NativeMap = Map, NativeSet = Set, NativeDate = Date, NativeString = String, NativeNumber = Number;
