@@ -38,8 +38,8 @@ ELF_MACHINES = {"arm64": 183, "x86_64": 62}
 # Lambda's Python runtimes since 3.12 are Amazon Linux 2023, with glibc 2.34.
 GLIBC_MINOR = 34
 
-# Lambda allows 250 MB; less is less to load at a cold start. 15 MB are cryptography's, which is loaded by the tasks that
-# use crypto.subtle only.
+# Lambda allows 250 MB; less is less to load at a cold start. 15 MB are cryptography, loaded by the tasks that
+# use crypto.subtle and by no others.
 LIMIT_BYTES = 100_000_000
 
 # What is made from the tree, besides the wheels.
