@@ -82,11 +82,18 @@ def _zone_span(name: str, seconds: str) -> str:
     return json.dumps([span.offset, span.since, span.until])
 
 
+def _utf8_decode(data: bytes) -> str:
+    """Text of bytes, without a byte order mark; what is not UTF-8 is replaced, as the Encoding standard has it too."""
+    return data.decode("utf-8-sig", errors="replace")
+
+
 _OPERATIONS: dict[str, Operation] = {
     "idna.to_ascii": _idna_to_ascii,
     "random": _random,
     "zone.primary": _zone_primary,
     "zone.span": _zone_span,
+    "utf8.decode": _utf8_decode,
+    "utf8.encode": str.encode,
 }
 
 # Modules with OPERATIONS of their own, imported when a task first needs one: most never do. The last two are made of

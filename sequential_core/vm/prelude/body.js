@@ -7,14 +7,22 @@ import { parseMultipart } from '@remix-run/multipart-parser';
 import { formDataToBlob } from 'formdata-polyfill/esm.min.js';
 import Blob from 'fetch-blob';
 import { MIMEType } from 'whatwg-mimetype';
+import { host } from './host.js';
 import {
-  NativeString, NativeTypeError, NativeUint8Array, create, getOwnPropertyDescriptor, isBuffer, isObject, isView, parse,
-  uncurry, wellFormed,
+  NativeTypeError, NativeUint8Array, create, getOwnPropertyDescriptor, isBuffer, isObject, isView, parse,
+  uncurry, wellFormed, toText,
 } from './intrinsics.js';
 
 const { ReadableStream, URLSearchParams, FormData, File } = globalThis;
-const encode = uncurry(TextEncoder.prototype.encode), encoder = new TextEncoder();
-const decode = (bytes) => new TextDecoder().decode(bytes);
+// The coders are written in JavaScript, and take half a second for each MB. The host takes a few milliseconds.
+const MANY = 4096;
+const encodeHere = uncurry(TextEncoder.prototype.encode), encoder = new TextEncoder();
+const encode = (text) => (text.length < MANY ? encodeHere(encoder, text) : new NativeUint8Array(host('utf8.encode', text)));
+const decode = (bytes) => {
+  if (bytes.byteLength < MANY) return new TextDecoder().decode(bytes);
+  const { buffer, byteOffset, byteLength } = bytes;
+  return host('utf8.decode', byteLength === buffer.byteLength ? buffer : buffer.slice(byteOffset, byteOffset + byteLength));
+};
 const MOST_BYTES = 2 ** 31;
 
 export const makeBody = (source) => {
@@ -56,7 +64,7 @@ export const extractBody = (value) => {
     extracted.body = makeBody(undefined);
     extracted.body.stream = value;
   } else {
-    extracted.body = makeBody(wellFormed(NativeString(value)));
+    extracted.body = makeBody(wellFormed(toText(value)));
     extracted.type = 'text/plain;charset=UTF-8';
   }
   return extracted;
@@ -66,7 +74,7 @@ export const isUsed = (body) => body !== null && (body.stream === undefined ? bo
 const isLocked = (body) => body !== null && body.stream !== undefined && body.stream.locked;
 
 const sourceBytes = async (source) => {
-  if (typeof source === 'string') return encode(encoder, source);
+  if (typeof source === 'string') return encode(source);
   return isView(source) ? source : new NativeUint8Array(await source.arrayBuffer());
 };
 
@@ -123,7 +131,7 @@ export const take = async (body) => {
 
 const takeBytes = async (body) => {
   const content = await take(body);
-  return typeof content === 'string' ? encode(encoder, content) : content;
+  return typeof content === 'string' ? encode(content) : content;
 };
 
 const takeText = async (body) => {
@@ -187,7 +195,7 @@ export const mixBody = (Class, parts) => {
     async bytes() { return takeBytes(parts(this).body); },
     async blob() {
       const { body, type } = parts(this);
-      const content = await take(body), mime = type === null ? null : MIMEType.parse(type);
+      const content = await takeBytes(body), mime = type === null ? null : MIMEType.parse(type);
       return new Blob([content], { type: mime === null ? '' : `${mime}` });
     },
     async formData() {

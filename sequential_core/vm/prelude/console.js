@@ -75,12 +75,16 @@ const FORMATS = {
   c: () => '',
 };
 
+const formatted = (kind, value) => {
+  try { return FORMATS[kind](value); } catch { return inspect(value, [create(null)]); }
+};
+
 const format = (values) => {
   if (typeof values[0] !== 'string' || values.length < 2 || !values[0].includes('%')) return values;
   let used = 1;
   const text = values[0].replace(/%([sdifoOjc%])/g, (all, kind) => {
     if (kind === '%') return '%';
-    return used < values.length ? FORMATS[kind](values[used++]) : all;
+    return used < values.length ? formatted(kind, values[used++]) : all;
   });
   return [text, ...values.slice(used)];
 };

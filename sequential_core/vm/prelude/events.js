@@ -7,6 +7,7 @@ import {
   setAdd, setClear, setDelete, setForEach, uncurry,
 } from './intrinsics.js';
 import { inspect, write } from './console.js';
+import { host } from './host.js';
 import { addTimer } from './timers.js';
 
 expose('Event', Event);
@@ -78,7 +79,11 @@ for (const type of ['error', 'unhandledrejection', 'rejectionhandled']) attribut
 // --- What nobody catches is an event, and unless that is prevented a line of the console ----------
 
 const complain = (what, error) => {
-  try { write('error', [what, error]); } catch { /* the code has broken what the console is made of */ }
+  try {
+    write('error', [what, error]);
+  } catch { // the code has broken what the console is made of
+    host('log', 'error', what + ' [object]');
+  }
 };
 
 const offer = (make) => {
@@ -154,21 +159,22 @@ class AbortSignal extends EventTarget {
       if (signal.#aborted) return;
       signal.#aborted = true;
       signal.#reason = reason;
-      const followers = [];
+      const followers = create(null);
+      let count = 0;
       if (signal.#followers !== undefined) {
         setForEach(signal.#followers, (reference) => {
           const follower = reference.deref();
           if (follower === undefined || follower.#aborted) return;
           follower.#aborted = true;
           follower.#reason = reason;
-          followers.push(follower);
+          followers[count++] = follower;
         });
         signal.#followers = signal.#heeded = undefined;
       }
       signal.#run();
-      for (const follower of followers) {
-        follower.#leave();
-        follower.#run();
+      for (let i = 0; i < count; i++) {
+        followers[i].#leave();
+        followers[i].#run();
       }
     };
   }
@@ -225,11 +231,12 @@ class AbortSignal extends EventTarget {
 
   #heed() {
     if (this.#aborted || this.#sources === undefined) return;
-    for (const source of this.#sources) (source.#heeded ??= new NativeSet()).add(this);
+    setForEach(this.#sources, (source) => setAdd(source.#heeded ??= new NativeSet(), this));
   }
 
   #leave() {
-    for (const source of this.#sources ?? []) source.#heeded?.delete(this);
+    if (this.#sources === undefined) return;
+    setForEach(this.#sources, (source) => { if (source.#heeded !== undefined) setDelete(source.#heeded, this); });
     this.#sources = undefined;
   }
 

@@ -1,7 +1,7 @@
 // Headers: names in lower case, the values of one name joined by ', ' but for Set-Cookie (Fetch standard, 2.2.2 and 5.1).
 import {
-  NativeMap, NativeString, NativeTypeError, apply, exec, expose, indexOf, isArray, isObject, iteratorSymbol, keys, lower,
-  mapDelete, mapForEach, mapGet, mapHas, mapSet, slice, split,
+  NativeMap, NativeTypeError, apply, exec, expose, indexOf, isArray, isObject, iteratorSymbol, keys, lower,
+  mapDelete, mapForEach, mapGet, mapHas, mapSet, slice, split, toText,
 } from './intrinsics.js';
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
@@ -14,13 +14,13 @@ const BETWEEN_COOKIES = '\0';
 export const isToken = (text) => exec(TOKEN, text) !== null;
 
 const headerName = (name) => {
-  const text = NativeString(name);
+  const text = toText(name);
   if (!isToken(text)) throw new NativeTypeError('Invalid header name: ' + slice(text, 0, 64));
   return lower(text);
 };
 
 const headerValue = (value) => {
-  let text = NativeString(value);
+  let text = toText(value);
   if (exec(AROUND, text) !== null) {
     let start = 0, end = text.length;
     const isSpace = (at) => indexOf('\t\n\r ', text[at]) >= 0;

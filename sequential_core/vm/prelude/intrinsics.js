@@ -7,6 +7,7 @@
 // destructuring of arrays, no `for of` and `instanceof` but for values of the code's own, and gives only strings to
 // JSON.stringify, which otherwise goes through setters of Array.prototype.
 
+export const globalScope = globalThis;
 export const { apply } = Reflect;
 export const uncurry = (method) => (self, ...args) => apply(method, self, args);
 export const { create, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, keys, setPrototypeOf } = Object;
@@ -35,6 +36,12 @@ export const toBase64 = uncurry(Uint8Array.prototype.toBase64);
 
 export const isBuffer = (value) => {
   try { byteLength(value); return true; } catch { return false; }
+};
+
+// Web IDL's conversion to a string, which takes no symbol.
+export const toText = (value) => {
+  if (typeof value === 'symbol') throw new NativeTypeError('A symbol cannot be converted to a string');
+  return NativeString(value);
 };
 
 export const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';

@@ -1,7 +1,7 @@
 // Request and Response (Fetch standard, 5.4 and 5.5).
 import {
-  NativeMap, NativeRangeError, NativeString, NativeTypeError, create, exec, expose, fromBase64, getOwnPropertyDescriptor, isObject, mapGet,
-  mapHas, mapSet, slice, stringify, uncurry, upper, wellFormed,
+  NativeMap, NativeRangeError, NativeTypeError, create, exec, expose, fromBase64, getOwnPropertyDescriptor, isObject, mapGet,
+  mapHas, mapSet, slice, stringify, uncurry, upper, wellFormed, toText,
 } from './intrinsics.js';
 import { cloneBody, extractBody, makeBody, mixBody, moveBody } from './body.js';
 import { followingSignal, isSignal } from './events.js';
@@ -15,7 +15,7 @@ const PLAIN = /^https?:\/\/(?:[a-z][a-z0-9-]*|[a-z0-9][a-z0-9.-]*\.[a-z]{2,})(?:
 const PUNYCODE = /xn--/;
 
 const parsedUrl = (given) => {
-  const text = NativeString(given);
+  const text = toText(given);
   if (exec(PLAIN, text) !== null && exec(PUNYCODE, text) === null) return text;
   let url;
   try {
@@ -31,7 +31,7 @@ const FORBIDDEN_METHOD = /^(?:connect|trace|track)$/i;
 const NORMALIZED_METHOD = /^(?:delete|get|head|options|post|put)$/i;
 
 const methodOf = (given) => {
-  const method = NativeString(given);
+  const method = toText(given);
   if (!isToken(method)) throw new NativeTypeError('Invalid method: ' + slice(method, 0, 64));
   if (exec(FORBIDDEN_METHOD, method) !== null) throw new NativeTypeError('The method ' + method + ' is not allowed');
   // The standard normalises the methods that were always written in lower case, and no others.
@@ -39,7 +39,7 @@ const methodOf = (given) => {
 };
 
 const choice = (name, values) => (given) => {
-  const value = NativeString(given);
+  const value = toText(given);
   if (values[value] !== true) throw new NativeTypeError('Invalid ' + name + ': ' + slice(value, 0, 64));
   return value;
 };
@@ -53,9 +53,9 @@ const MEMBERS = {
     __proto__: null, default: true, 'no-store': true, reload: true, 'no-cache': true, 'force-cache': true, 'only-if-cached': true,
   })],
   redirect: ['follow', choice('redirect', { __proto__: null, follow: true, error: true, manual: true })],
-  referrer: ['about:client', NativeString],
-  referrerPolicy: ['', NativeString],
-  integrity: ['', NativeString],
+  referrer: ['about:client', toText],
+  referrerPolicy: ['', toText],
+  integrity: ['', toText],
   keepalive: [false, (value) => !!value],
 };
 const MEMBER_NAMES = Object.keys(MEMBERS);
@@ -68,7 +68,6 @@ export const readRequest = (input, init = NO_INIT) => {
   if (init === null) init = NO_INIT;
   if (!isObject(init)) throw new NativeTypeError('The second argument must be an object');
   const record = create(null), other = isObject(input) ? requestRecord(input) : undefined;
-  if (typeof input === 'symbol') throw new NativeTypeError('A symbol is no URL');
   record.url = other === undefined ? parsedUrl(input) : other.url;
   record.method = other === undefined ? 'GET' : other.method;
   record.signal = other?.signal;
@@ -182,7 +181,7 @@ class Response {
     // Web IDL's unsigned short: what it makes of 65736 is 200.
     record.status = +status & 0xffff;
     if (record.status < 200 || record.status > 599) throw new NativeRangeError('Response status must be 200 to 599');
-    record.statusText = NativeString(statusText);
+    record.statusText = toText(statusText);
     if (exec(REASON, record.statusText) === null) throw new NativeTypeError('Invalid statusText');
     record.headers = fillHeaders(new NativeMap(), headers);
     record.body = null;

@@ -1,7 +1,7 @@
 // Timers. What waits is a heap of records, ordered by when they are due and then by their age, so that ten thousand
 // of them cost a hop no more than one does. The host asks for the next turn; nothing here waits.
 import {
-  NativeMap, NativeNumber, NativePromise, NativeTypeError, apply, create, expose, isObject, mapDelete, mapGet, mapSet, now,
+  NativeMap, NativeNumber, NativePromise, NativeTypeError, apply, create, expose, globalScope, isObject, mapDelete, mapGet, mapSet, now,
 } from './intrinsics.js';
 import { reportException } from './events.js';
 
@@ -97,7 +97,7 @@ export const fire = () => {
   nesting = timer.nesting;
   if (timer.every < 0) mapDelete(byId, timer.id);
   try {
-    apply(timer.callback, globalThis, timer.args);
+    apply(timer.callback, globalScope, timer.args);
   } catch (error) {
     reportException(error);
   }
