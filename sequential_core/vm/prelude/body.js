@@ -5,7 +5,6 @@
 import { TextDecoder, TextEncoder } from '@exodus/bytes/encoding.js';
 import { parseMultipart } from '@remix-run/multipart-parser';
 import { formDataToBlob } from 'formdata-polyfill/esm.min.js';
-import Blob from 'fetch-blob';
 import { MIMEType } from 'whatwg-mimetype';
 import { host } from './host.js';
 import {
@@ -13,7 +12,7 @@ import {
   uncurry, wellFormed, toText,
 } from './intrinsics.js';
 
-const { ReadableStream, URLSearchParams, FormData, File } = globalThis;
+const { Blob, File, FormData, ReadableStream, URLSearchParams } = globalThis;
 // The coders are written in JavaScript, and take half a second for each MB. The host takes a few milliseconds.
 const MANY = 4096;
 const encodeHere = uncurry(TextEncoder.prototype.encode), encoder = new TextEncoder();
@@ -55,7 +54,7 @@ export const extractBody = (value) => {
     extracted.body = makeBody(value);
     if (value.type !== '') extracted.type = value.type;
   } else if (isFormData(value)) {
-    const blob = formDataToBlob(value);
+    const form = formDataToBlob(value), blob = new Blob([form, '\r\n'], { type: form.type }); // as every browser ends it
     extracted.body = makeBody(blob);
     extracted.body.isForm = true;
     extracted.type = blob.type;
@@ -165,6 +164,9 @@ export const moveBody = (body) => {
   return moved;
 };
 
+// How names and file names are written in a form (HTML standard, 4.10.21.8), backwards.
+const unescapeName = (name) => name.replace(/%0D|%0A|%22/gi, decodeURIComponent);
+
 const toFormData = (bytes, type) => {
   const mime = type === null ? null : MIMEType.parse(type), form = new FormData();
   if (mime?.essence === 'application/x-www-form-urlencoded') {
@@ -173,12 +175,14 @@ const toFormData = (bytes, type) => {
   }
   const boundary = mime?.essence === 'multipart/form-data' ? mime.parameters.get('boundary') : undefined;
   if (boundary === undefined) throw new NativeTypeError(`A body of type ${type} is no form`);
+  if (bytes.byteLength === 0) throw new NativeTypeError('An empty body is no form');
   try {
     const most = bytes.byteLength + 1;
     for (const part of parseMultipart(bytes, { boundary, maxFileSize: most, maxTotalSize: most, maxParts: most })) {
       if (part.name === undefined) throw new NativeTypeError('a part has no name');
-      if (part.filename === undefined) form.append(part.name, part.text);
-      else form.append(part.name, new File([part.bytes], part.filename, { type: part.mediaType ?? 'text/plain' }));
+      const name = unescapeName(part.name);
+      if (part.filename === undefined) form.append(name, part.text);
+      else form.append(name, new File([part.bytes], unescapeName(part.filename), { type: part.mediaType ?? 'text/plain' }));
     }
   } catch (error) {
     throw new NativeTypeError(`The body is no form: ${error.message}`);

@@ -1,14 +1,58 @@
 // Events, AbortSignal, and what becomes of errors that nobody catches.
 import {
-  Event, EventTarget, getEventAttributeValue, setErrorHandler, setEventAttributeValue, setWarningHandler,
+  Event as PackageEvent, EventTarget, getEventAttributeValue, setErrorHandler, setEventAttributeValue, setWarningHandler,
 } from 'event-target-shim';
 import {
-  NativeDOMException, NativePromise, NativeRangeError, NativeSet, NativeTypeError, apply, create, expose, isObject,
-  setAdd, setClear, setDelete, setForEach, uncurry,
+  NativeDOMException, NativePromise, NativeRangeError, NativeSet, NativeTypeError, apply, create, defineProperty, expose,
+  getOwnPropertyDescriptor, isObject, need, reconstructed, setAdd, setClear, setDelete, setForEach, uncurry,
 } from './intrinsics.js';
 import { inspect, write } from './console.js';
 import { host } from './host.js';
 import { addTimer } from './timers.js';
+
+// --- What the package leaves out of the DOM standard ------------------------------------------------
+
+const Event = reconstructed(PackageEvent, 'Event', 1, (args) => args);
+['NONE', 'CAPTURING_PHASE', 'AT_TARGET', 'BUBBLING_PHASE'].forEach((name, value) => {
+  for (const owner of [Event, Event.prototype]) defineProperty(owner, name, { value, enumerable: true });
+});
+defineProperty(Event.prototype, Symbol.toStringTag, { value: 'Event', configurable: true });
+defineProperty(EventTarget.prototype, Symbol.toStringTag, { value: 'EventTarget', configurable: true });
+
+const packageDispatch = uncurry(EventTarget.prototype.dispatchEvent);
+const isCanceled = uncurry(getOwnPropertyDescriptor(Event.prototype, 'defaultPrevented').get);
+const getTarget = uncurry(getOwnPropertyDescriptor(Event.prototype, 'target').get);
+const targets = new WeakMap(), targetOf = uncurry(WeakMap.prototype.get), setTarget = uncurry(WeakMap.prototype.set);
+
+const redefine = (owner, name, descriptor) => defineProperty(owner, name, { ...descriptor, enumerable: true, configurable: true });
+
+// An event keeps its target when it has gone round.
+const keptTarget = { get target() { return getTarget(this) ?? targetOf(targets, this) ?? null; } };
+for (const name of ['target', 'srcElement']) redefine(Event.prototype, name, getOwnPropertyDescriptor(keptTarget, 'target'));
+
+const dispatch = (self, event) => {
+  getTarget(event); // throws a TypeError if it is none
+  packageDispatch(self, event);
+  setTarget(targets, event, self);
+  return !isCanceled(event);
+};
+
+const { addEventListener, removeEventListener } = EventTarget.prototype;
+const checked = {
+  addEventListener(...args) {
+    need(args.length, 2, 'addEventListener');
+    apply(addEventListener, this, args);
+  },
+  removeEventListener(...args) {
+    need(args.length, 2, 'removeEventListener');
+    apply(removeEventListener, this, args);
+  },
+  dispatchEvent(event) {
+    need(arguments.length, 1, 'dispatchEvent');
+    return dispatch(this, event);
+  },
+};
+for (const name of Object.keys(checked)) redefine(EventTarget.prototype, name, { value: checked[name], writable: true });
 
 expose('Event', Event);
 expose('EventTarget', EventTarget);
@@ -16,7 +60,7 @@ expose('EventTarget', EventTarget);
 class ErrorEvent extends Event {
   #init;
   constructor(type, init = undefined) {
-    super(type, init);
+    super(...arguments);
     this.#init = { message: '', filename: '', lineno: 0, colno: 0, error: undefined, ...init };
   }
   get message() { return String(this.#init.message); }
@@ -43,7 +87,7 @@ class PromiseRejectionEvent extends Event {
 class CustomEvent extends Event {
   #detail;
   constructor(type, init = undefined) {
-    super(type, init);
+    super(...arguments);
     this.#detail = init?.detail ?? null;
   }
   get detail() { return this.#detail; }
@@ -61,9 +105,6 @@ for (const name of ['addEventListener', 'removeEventListener', 'dispatchEvent'])
   const method = EventTarget.prototype[name];
   expose(name, { [name](...args) { return apply(method, scope, args); } }[name]);
 }
-
-const dispatch = uncurry(EventTarget.prototype.dispatchEvent);
-const isCanceled = uncurry(Object.getOwnPropertyDescriptor(Event.prototype, 'defaultPrevented').get);
 
 const attribute = (target, owner, type) => {
   const name = 'on' + type;

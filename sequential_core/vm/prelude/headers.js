@@ -1,7 +1,7 @@
 // Headers: names in lower case, the values of one name joined by ', ' but for Set-Cookie (Fetch standard, 2.2.2 and 5.1).
 import {
-  NativeMap, NativeTypeError, apply, exec, expose, indexOf, isArray, isObject, iteratorSymbol, keys, lower,
-  mapDelete, mapForEach, mapGet, mapHas, mapSet, slice, split, toText,
+  NativeMap, NativeTypeError, apply, defineProperty, exec, expose, getPrototypeOf, indexOf, isArray, isObject, iteratorSymbol, keys,
+  lower, mapDelete, mapForEach, mapGet, mapHas, mapSet, need, slice, split, toText,
 } from './intrinsics.js';
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
@@ -80,6 +80,29 @@ export const fillFromAnswer = (map, headers) => {
 
 export let headersMap, headersOf;
 
+// What is added while somebody walks over them is met too, at its place (Web IDL, 3.7.10).
+class HeadersIterator {
+  #headers; #pick;
+  #at = 0;
+  constructor(headers, pick) {
+    this.#headers = headersMap(headers);
+    this.#pick = pick;
+  }
+  next() {
+    const pairs = [], map = this.#headers;
+    for (const name of [...map.keys()].sort()) {
+      if (name === 'set-cookie') for (const cookie of split(mapGet(map, name), BETWEEN_COOKIES)) pairs.push([name, cookie]);
+      else pairs.push([name, mapGet(map, name)]);
+    }
+    if (this.#at >= pairs.length) return { value: undefined, done: true };
+    return { value: this.#pick(pairs[this.#at++]), done: false };
+  }
+}
+const IteratorPrototype = getPrototypeOf(getPrototypeOf([][iteratorSymbol]()));
+Object.setPrototypeOf(HeadersIterator.prototype, IteratorPrototype);
+delete HeadersIterator.prototype.constructor;
+defineProperty(HeadersIterator.prototype, Symbol.toStringTag, { value: 'Headers Iterator', configurable: true });
+
 class Headers {
   #map = new NativeMap();
   #immutable = false;
@@ -103,13 +126,29 @@ class Headers {
   }
 
   get(name) {
+    need(arguments.length, 1, 'get');
     const value = mapGet(this.#map, headerName(name));
     return value === undefined ? null : shown(value);
   }
-  has(name) { return mapHas(this.#map, headerName(name)); }
-  set(name, value) { const key = headerName(name), text = headerValue(value); mapSet(this.#writable(), key, text); }
-  append(name, value) { headerName(name); headerValue(value); addHeader(this.#writable(), name, value); }
-  delete(name) { const key = headerName(name); mapDelete(this.#writable(), key); }
+  has(name) {
+    need(arguments.length, 1, 'has');
+    return mapHas(this.#map, headerName(name));
+  }
+  set(name, value) {
+    need(arguments.length, 2, 'set');
+    const key = headerName(name), text = headerValue(value);
+    mapSet(this.#writable(), key, text);
+  }
+  append(name, value) {
+    need(arguments.length, 2, 'append');
+    const key = headerName(name), text = headerValue(value);
+    addHeader(this.#writable(), key, text);
+  }
+  delete(name) {
+    need(arguments.length, 1, 'delete');
+    const key = headerName(name);
+    mapDelete(this.#writable(), key);
+  }
   getSetCookie() {
     const value = mapGet(this.#map, 'set-cookie');
     return value === undefined ? [] : split(value, BETWEEN_COOKIES);
@@ -118,23 +157,14 @@ class Headers {
     if (typeof callback !== 'function') throw new NativeTypeError('forEach takes a function');
     for (const [name, value] of this) apply(callback, self, [value, name, this]);
   }
-  // What is added while somebody walks over them is met too, at its place (Web IDL, 3.7.10).
-  *entries() {
-    for (let i = 0; ; i++) {
-      const pairs = [];
-      for (const name of [...this.#map.keys()].sort()) {
-        if (name === 'set-cookie') for (const cookie of this.getSetCookie()) pairs.push([name, cookie]);
-        else pairs.push([name, mapGet(this.#map, name)]);
-      }
-      if (i >= pairs.length) return;
-      yield pairs[i];
-    }
-  }
-  *keys() { for (const [name] of this.entries()) yield name; }
-  *values() { for (const [, value] of this.entries()) yield value; }
-  [iteratorSymbol]() { return this.entries(); }
+  entries() { return new HeadersIterator(this, (pair) => pair); }
+  keys() { return new HeadersIterator(this, (pair) => pair[0]); }
+  values() { return new HeadersIterator(this, (pair) => pair[1]); }
   get [Symbol.toStringTag]() { return 'Headers'; }
 }
+defineProperty(Headers.prototype, iteratorSymbol, {
+  value: Headers.prototype.entries, writable: true, enumerable: false, configurable: true,
+});
 expose('Headers', Headers);
 
 // The headers of a pending request as the fields of a JSON object.

@@ -49,6 +49,28 @@ export const isObject = (value) => (typeof value === 'object' && value !== null)
 export const cut = (text, length) => wellFormed(text.length > length ? slice(text, 0, length) + '...' : text);
 export const quote = (text) => (text === null ? 'null' : stringify(text));
 
+// What Web IDL says of a call with too few arguments.
+export const need = (given, wanted, what) => {
+  if (given < wanted) throw new NativeTypeError(what + (wanted === 1 ? ' needs an argument' : ' needs ' + wanted + ' arguments'));
+};
+
+// A class of a package whose constructor gets other arguments than the code gives.
+export const reconstructed = (Class, name, wanted, prepare) => {
+  const outer = {
+    [name]: function (...args) {
+      if (new.target === undefined) throw new NativeTypeError(name + ' needs new');
+      need(args.length, wanted, name);
+      return Reflect.construct(Class, prepare(args), new.target);
+    },
+  }[name];
+  defineProperty(outer, 'length', { value: wanted, configurable: true });
+  defineProperty(outer, 'prototype', { value: Class.prototype, writable: false });
+  defineProperty(Class.prototype, 'constructor', { value: outer, writable: true, enumerable: false, configurable: true });
+  const Parent = getPrototypeOf(Class.prototype).constructor;
+  if (Parent !== Object) Object.setPrototypeOf(outer, Parent);
+  return outer;
+};
+
 // A global as those of the web platform are: it can be replaced, and does not show in a loop over the names.
 export const expose = (name, value) => {
   // The bundler gives another name to what shares one with a global.

@@ -1,7 +1,7 @@
 // Request and Response (Fetch standard, 5.4 and 5.5).
 import {
-  NativeMap, NativeRangeError, NativeTypeError, create, exec, expose, fromBase64, getOwnPropertyDescriptor, isObject, mapGet,
-  mapHas, mapSet, slice, stringify, uncurry, upper, wellFormed, toText,
+  NativeMap, NativeRangeError, NativeTypeError, create, exec, expose, fromBase64, getOwnPropertyDescriptor, indexOf, isObject,
+  mapGet, mapHas, mapSet, slice, stringify, toText, uncurry, upper, wellFormed,
 } from './intrinsics.js';
 import { cloneBody, extractBody, makeBody, mixBody, moveBody } from './body.js';
 import { followingSignal, isSignal } from './events.js';
@@ -54,7 +54,10 @@ const MEMBERS = {
   })],
   redirect: ['follow', choice('redirect', { __proto__: null, follow: true, error: true, manual: true })],
   referrer: ['about:client', toText],
-  referrerPolicy: ['', toText],
+  referrerPolicy: ['', choice('referrerPolicy', {
+    __proto__: null, '': true, 'no-referrer': true, 'no-referrer-when-downgrade': true, 'same-origin': true, origin: true,
+    'strict-origin': true, 'origin-when-cross-origin': true, 'strict-origin-when-cross-origin': true, 'unsafe-url': true,
+  })],
   integrity: ['', toText],
   keepalive: [false, (value) => !!value],
 };
@@ -79,7 +82,9 @@ export const readRequest = (input, init = NO_INIT) => {
     record.members = { __proto__: null, ...record.members };
     record.members[name] = value;
   }
-  const { body: given = null, headers, method, signal } = init;
+  const { body: given = null, duplex, headers, method, signal, window = null } = init;
+  if (window !== null) throw new NativeTypeError('window can only be null');
+  if (duplex !== undefined && toText(duplex) !== 'half') throw new NativeTypeError('Invalid duplex: ' + slice(toText(duplex), 0, 64));
   if (method !== undefined) record.method = methodOf(method);
   if (signal !== undefined) {
     if (signal !== null && !isSignal(signal)) throw new NativeTypeError('signal must be an AbortSignal');
@@ -94,6 +99,7 @@ export const readRequest = (input, init = NO_INIT) => {
   if (given !== null) {
     const extracted = extractBody(given);
     record.body = extracted.body;
+    if (record.body.stream !== undefined && duplex === undefined) throw new NativeTypeError('A stream as a body needs duplex: "half"');
     if (extracted.type !== null && !mapHas(record.headers, 'content-type')) mapSet(record.headers, 'content-type', extracted.type);
   } else record.body = other === undefined ? null : moveBody(other.body);
   return record;
@@ -162,7 +168,8 @@ class Response {
       const response = new Response(), record = response.#record;
       record.status = answer.status;
       record.statusText = answer.statusText;
-      record.url = answer.url;
+      const hash = indexOf(answer.url, '#');
+      record.url = hash < 0 ? answer.url : slice(answer.url, 0, hash);
       record.redirected = answer.redirected;
       record.type = 'basic';
       fillFromAnswer(record.headers, answer.headers);
