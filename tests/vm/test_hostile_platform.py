@@ -155,7 +155,7 @@ REFUSED = [
     f"fetch({URL}, {{ method: 'POST', body: Object.create(URLSearchParams.prototype) }})",
     f"fetch({URL}, {{ method: 'POST', body: new Proxy(new FormData(), {{}}) }})",
     f"fetch({URL}, {{ method: 'POST', body: new Proxy(new Uint8Array(2), {{}}) }})",
-    f"fetch({URL}, {{ method: 'POST', body: new ReadableStream({{ pull(c) {{ c.enqueue('text') }} }}) }})",
+    f"fetch({URL}, {{ method: 'POST', duplex: 'half', body: new ReadableStream({{ pull(c) {{ c.enqueue('text') }} }}) }})",
     "fetch(Object.create(Request.prototype))",
     f"fetch(new Request({URL}, {{ method: 'POST', body: 'x' }}), {{ method: 'GET' }})",
     "new Request()",
@@ -200,7 +200,7 @@ THROWING = [
     f"fetch({URL}, {{ headers: {{ *[Symbol.iterator]() {{ t() }} }} }})",
     f"fetch({URL}, {{ headers: new Proxy({{ a: '1' }}, {{ ownKeys: t }}) }})",
     f"fetch({URL}, {{ method: 'POST', body: {{ toString: t }} }})",
-    f"fetch({URL}, {{ method: 'POST', body: new ReadableStream({{ pull: t }}) }})",
+    f"fetch({URL}, {{ method: 'POST', duplex: 'half', body: new ReadableStream({{ pull: t }}) }})",
     "new Response('x', { get status() { t() } })",
     "Response.json({ toJSON: t })",
     "setTimeout(() => {}, { valueOf: t })",
@@ -222,10 +222,10 @@ def test_what_the_code_throws_in_a_conversion_reaches_it_unchanged(code):
         (f"fetch({URL}, {{ headers: new Proxy({{}}, {{ ownKeys() {{ for (;;); }} }}) }})", "cpu_limit"),
         ("onunhandledrejection = () => { Promise.reject(2) }; Promise.reject(1); 5", "cpu_limit"),
         ("const next = () => setTimeout(next, 0, next()); next()", "exception"),
-        (f"await fetch({URL}, {{ method: 'POST', body: new ReadableStream() }})", "deadlock"),
+        (f"await fetch({URL}, {{ method: 'POST', duplex: 'half', body: new ReadableStream() }})", "deadlock"),
         (
             (
-                f"await fetch({URL}, {{ method: 'POST', body: new ReadableStream({{ pull(c) {{"
+                f"await fetch({URL}, {{ method: 'POST', duplex: 'half', body: new ReadableStream({{ pull(c) {{"
                 "c.enqueue(new Uint8Array(1e6)) } }) })"
             ),
             "memory_limit",

@@ -8,7 +8,7 @@
 // JSON.stringify, which otherwise goes through setters of Array.prototype.
 
 export const globalScope = globalThis;
-export const { apply } = Reflect;
+export const { apply, construct } = Reflect;
 export const uncurry = (method) => (self, ...args) => apply(method, self, args);
 export const { create, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, keys, setPrototypeOf } = Object;
 export const { stringify, parse } = JSON;
@@ -60,7 +60,7 @@ export const reconstructed = (Class, name, wanted, prepare) => {
     [name]: function (...args) {
       if (new.target === undefined) throw new NativeTypeError(name + ' needs new');
       need(args.length, wanted, name);
-      return Reflect.construct(Class, prepare(args), new.target);
+      return construct(Class, prepare(args), new.target);
     },
   }[name];
   defineProperty(outer, 'length', { value: wanted, configurable: true });
