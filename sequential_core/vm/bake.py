@@ -15,7 +15,18 @@ from sequential_core.vm.guest import SECTION, Manifest
 from sequential_core.vm.machine import PRELUDE_NAME, SCRATCH_BYTES, GuestError, Instance
 
 # The functions of the prelude that the host calls.
-_FUNCTIONS = ("begin", "describe", "forget", "isPending", "rejected", "report", "result", "settle", "turn")
+_FUNCTIONS = (
+    "begin",
+    "describe",
+    "forget",
+    "importError",
+    "isPending",
+    "rejected",
+    "report",
+    "result",
+    "settle",
+    "turn",
+)
 
 # Uses everything once.
 _WARM = "warm"
@@ -101,6 +112,7 @@ def bake(engine_module: bytes, prelude: bytes, packages: dict[str, str]) -> byte
 
     functions = _run_prelude(instance, compiled)
     instance.call("qjs_set_promise_rejection_handler", 1)
+    instance.call("qjs_set_module_loader", 1)  # which refuses every import()
     undefined = instance.call("qjs_get_undefined")
     scratch = instance.put(bytes(SCRATCH_BYTES - 1))
     random_state = _find_random_state(instance)

@@ -37,7 +37,7 @@ from sequential_core.model import (
     ValueAnswer,
 )
 from sequential_core.vm import guest as guests
-from sequential_core.vm import runtime, snapshot
+from sequential_core.vm import modules, runtime, snapshot
 from sequential_core.vm.guest import Guest
 from sequential_core.vm.machine import (
     FILE_NAME,
@@ -232,7 +232,7 @@ class Program:
             # Whatever the code throws rejects its promise, so this is the parser.
             detail = self._describe(error.handle)
             if detail.name == "SyntaxError":
-                raise CodeSyntaxError(detail.message, detail.line, detail.column) from None
+                raise modules.named(CodeSyntaxError(detail.message, detail.line, detail.column), code) from None
             raise _Stop(detail) from None
 
     def go_on(self, paused: codec.State, answers: Mapping[int, Answer]) -> None:

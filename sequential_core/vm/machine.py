@@ -257,11 +257,20 @@ class Machine(Instance):
         try:
             value = host.perform(operation, [self._argument(handle) for handle in handles[1:]])
         except host.Refusal as refusal:
-            self.call("qjs_throw", self.new_string(f"{refusal.name}\n{refusal.message}".encode()))
+            reason = self.new_string(f"{refusal.name}\n{refusal.message}".encode())
+            self.call("qjs_throw", reason)
+            self.call("qjs_free_value", reason)
             return 0
         if value is None:
             return self.undefined()
         return self.new_string(value.encode()) if isinstance(value, str) else self.new_buffer(value)
+
+    def refuse_import(self) -> int:
+        """Answers an import() by the code; the engine takes the 0 for an exception that was thrown."""
+        error = self.apply("importError")
+        self.call("qjs_throw", error)
+        self.call("qjs_free_value", error)
+        return 0
 
     def tell_time(self, at: int) -> None:
         """Writes the nanoseconds since 1970, by the clock that the machine was given."""

@@ -88,6 +88,7 @@ _WITHOUT_RESULT = frozenset(
         "qjs_run_gc",
         "qjs_set_max_stack_size",
         "qjs_set_memory_limit",
+        "qjs_set_module_loader",
         "qjs_set_promise_rejection_handler",
         "reset",  # of snapshot.wat
         "transformSync",  # of the stripper of TypeScript's types

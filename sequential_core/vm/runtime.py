@@ -145,13 +145,17 @@ def _linker() -> wasmtime.Linker:
     define("host_get_timezone_offset", 2, lambda _high, _low: 0)  # the time zone is UTC
     define("host_interrupt", 0, lambda: 0)
     define("host_promise_rejection", 3, guarded(_rejected, otherwise=None), result=False)
-    define("host_module_normalize", 2, lambda *_: 0)  # there are no modules to import
-    define("host_module_load", 2, lambda *_: 0)
+    define("host_module_normalize", 2, guarded(_refuse_import, otherwise=0))
+    define("host_module_load", 2, lambda *_: 0)  # it does not come to that
     return link
 
 
 def _host_call(_name: int, _name_length: int, _this: int, count: int, arguments: int) -> int:
     return _current().host_call(count, arguments)
+
+
+def _refuse_import(_base: int, _name: int) -> int:
+    return _current().refuse_import()
 
 
 def _clock_time_get(_clock: int, _precision: int, at: int) -> int:

@@ -17,6 +17,6 @@ import './fetch.js';
 import './crypto.js';
 
 export { forget, isPending, rejected, report, settle, turn } from './pending.js';
-export { describe, result } from './outcome.js';
+export { describe, importError, result } from './outcome.js';
 export { begin } from './scope.js';
 export { warm } from './warm.js';

@@ -1,6 +1,10 @@
 // How a task ends: its result, or its error, as JSON.
-import { NativeString, create, cut, isObject, quote, stringify } from './intrinsics.js';
+import { NativeString, NativeTypeError, create, cut, isObject, quote, stringify } from './intrinsics.js';
 import { inspect } from './console.js';
+
+// What import() rejects with.
+export const importError = () =>
+  new NativeTypeError('import() is not supported: a task is one script, and there are no modules');
 
 let finishing = false;
 
