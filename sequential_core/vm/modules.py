@@ -8,7 +8,8 @@ import re
 from sequential_core.errors import CodeSyntaxError
 
 # The engine takes `import` for the beginning of `import(` or `import.meta`, and complains of what comes then.
-_BEFORE = re.compile(rb"(?<![\w$.#])import(?:\s|//[^\n]*\n|/\*.*?\*/)*\Z", re.DOTALL)
+# Possessive: whoever writes the code must not be able to make the search go back.
+_BEFORE = re.compile(rb"(?<![\w$.#])import(?:\s++|//[^\n]*+\n|/\*(?:[^*]++|\*(?!/))*+\*/)*+\Z")
 _EXPORT = "unsupported keyword: export"
 _META = "import.meta only valid in module code"
 

@@ -75,3 +75,10 @@ def test_what_import_converts_may_throw():
 def test_the_statement_in_evaluated_code_is_a_syntax_error(evaluate, code):
     program = f"const code = {code!r}; try {{ {evaluate} }} catch (error) {{ error.name }}".replace('"', "`")
     assert run_program(program, {}).result == "SyntaxError"
+
+
+def test_comments_without_end_do_not_hold_up_the_search():
+    with pytest.raises(CodeSyntaxError):
+        driver.start("import" + "/**/" * 900 + "x y")
+    with pytest.raises(CodeSyntaxError):
+        driver.start("import " * 500 + "/*" * 1000 + "*/ x y")
