@@ -36,9 +36,9 @@ class Hops:
             monkeypatch.setattr(driver, name, self._counted(getattr(driver, name)))
 
     def _counted(self, function):
-        def counted(*arguments):
+        def counted(*arguments, **options):
             self.count += 1
-            return function(*arguments)
+            return function(*arguments, **options)
 
         return counted
 

@@ -34,7 +34,7 @@ def test_state_is_given_when_it_is_asked_for(call):
 
 
 def test_a_program_in_typescript(call):
-    event = {"code": "const n: number = await fetch('u'); n! + 1", "language": "typescript"}
+    event = {"code": "const n: number = await fetch('http://a/u'); n! + 1", "language": "typescript"}
     task = call("execute", event)
     assert call("resume", {"id": task["id"], "fetchResponse": 1})["result"] == 2
     assert failed(call, "execute", {**event, "code": "enum A {}"})[0] == "CodeSyntaxError"

@@ -21,7 +21,7 @@ const refusal = async (f) => {
   try { await f(); return 'nothing'; }
   catch (e) { return e instanceof DOMException || e instanceof TypeError ? e.name : `${e}`; }
 };
-const PAUSE = () => fetch('https://x.example/');
+const PAUSE = () => fetch('http://a/');
 """
 
 
