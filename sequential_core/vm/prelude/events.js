@@ -30,7 +30,7 @@ const redefine = (owner, name, descriptor) => defineProperty(owner, name, { ...d
 const keptTarget = { get target() { return getTarget(this) ?? targetOf(targets, this) ?? null; } };
 for (const name of ['target', 'srcElement']) redefine(Event.prototype, name, getOwnPropertyDescriptor(keptTarget, 'target'));
 
-const dispatch = (self, event) => {
+export const dispatch = (self, event) => {
   getTarget(event); // throws a TypeError if it is none
   packageDispatch(self, event);
   setTarget(targets, event, self);
@@ -106,7 +106,7 @@ for (const name of ['addEventListener', 'removeEventListener', 'dispatchEvent'])
   expose(name, { [name](...args) { return apply(method, scope, args); } }[name]);
 }
 
-const attribute = (target, owner, type) => {
+export const attribute = (target, owner, type) => {
   const name = 'on' + type;
   const accessors = Object.getOwnPropertyDescriptor({
     get [name]() { return getEventAttributeValue(owner(this), type); },

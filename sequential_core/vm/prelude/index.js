@@ -10,6 +10,7 @@ import './url.js';
 import './blob.js';
 import './clone.js';
 import './compression.js';
+import './messages.js';
 import './temporal.js';
 import './headers.js';
 import './request.js';

@@ -47,6 +47,7 @@ const use = async () => {
   await Promise.all([one.getReader().read(), other.cancel()]);
   structuredClone({ a: new Map([[1, new Date(0)]]), b: new Set([new Uint8Array(1)]), c: /x/, d: new Error('e') });
   dispatchEvent(new Event('warm'));
+  new MessageChannel().port1.postMessage({});
   clearTimeout(setTimeout(() => {}, 1e9));
   atob(btoa('a'));
 };
