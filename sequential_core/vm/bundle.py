@@ -33,6 +33,8 @@ _OPTIONS = (
     # What fetch-blob asks Node for, where there is no ReadableStream.
     "--external:node:*",
     "--external:buffer",
+    # And its own streams, 120 KB.
+    "--external:web-streams-polyfill/dist/ponyfill.es2018.js",
     # The tables of Unicode are the host's.
     "--alias:tr46=./prelude/idna.js",
     # The engine has no Intl: packages that name it get this one.
@@ -44,12 +46,13 @@ class BundleError(Exception):
     """esbuild is missing, or does not take the prelude."""
 
 
-def bundle(folder: Path) -> bytes:
+def bundle(folder: Path, *options: str) -> bytes:
     """The script that is evaluated while the guest is baked.
 
     Args:
         folder: where npm made `node_modules`. The prelude is copied there: esbuild writes paths into the script, and
             they must be the same on every machine.
+        options: further ones of esbuild.
 
     Raises:
         BundleError: esbuild is not there for this machine, or failed.
@@ -60,7 +63,7 @@ def bundle(folder: Path) -> bytes:
         raise BundleError("esbuild is not there for this kind of machine")
     shutil.copytree(PRELUDE, folder / "prelude")
     done = subprocess.run(  # noqa: S603  # esbuild of the lock file
-        [str(found[0].resolve()), "prelude/index.js", *_OPTIONS],
+        [str(found[0].resolve()), "prelude/index.js", *_OPTIONS, *options],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
