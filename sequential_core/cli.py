@@ -130,7 +130,7 @@ def cli() -> None:
 @click.option(
     "--pause-everywhere",
     is_flag=True,
-    help="A test: save the program and go on in a fresh machine at every turn of its job queue.",
+    help="A test: save the program and go on in a fresh machine before every job of its job queue.",
 )
 def run(
     *,
@@ -201,7 +201,7 @@ def execute(
 @cli.command()
 @click.argument("task_id", metavar="ID")
 @click.option("--fetch-response", type=_Json(), metavar="JSON", help="What fetch() gives, as it is; - for stdin.")
-@click.option("--response", type=_Json(), metavar="JSON", help="A Response: {status, statusText, headers, body}.")
+@click.option("--response", type=_Json(), metavar="JSON", help="A Response: {status, headers, body, bodyEncoding}.")
 @click.option("--error", metavar="MESSAGE", help="fetch() rejects with this message.")
 @click.option("--request-id", type=int, metavar="N", help="Which pending request. Default: the oldest.")
 @click.option("--revision", type=int, metavar="N", help="Only if the task is at this revision.")

@@ -40,6 +40,7 @@ from sequential_core.model import (
     Language,
     NoAnswer,
     PausedState,
+    ResponseAnswer,
     Status,
     TakenAnswer,
     Task,
@@ -222,7 +223,7 @@ class SequentialFlow:
         id: str | Mapping[str, Any],  # noqa: A002  # the field's name
         *,
         fetch_response: Any = UNSET,
-        response: Mapping[str, Any] | None = None,
+        response: Mapping[str, Any] | ResponseAnswer | None = None,
         error: str | None = None,
         request_id: int | None = None,
         revision: int | None = None,
@@ -241,7 +242,7 @@ class SequentialFlow:
         Args:
             id: the task, or the whole request as one mapping with the JSON names.
             fetch_response: any JSON value; the code gets it as it is.
-            response: `{status, statusText, headers, body}`; the code gets a `Response`.
+            response: `{status, statusText, headers, body}`, or a `ResponseAnswer`; the code gets a `Response`.
             error: a message; the code's promise rejects with a `TypeError`.
             request_id: which pending request; the oldest if None.
             revision: the pause that the caller saw; None: whichever it is now.
@@ -356,6 +357,7 @@ class SequentialFlow:
             raise InvalidRequestError("status", f"it must be one of {', '.join(Status)}") from None
         return self._revisioned(storage).list(status=wanted, limit=limit, cursor=cursor)
 
+    @_EitherWay
     def seconds_to_wake(self, task: Task) -> float | None:
         """How long it is until the first timer of a task is due, 0 if it is; None if the task has none."""
         paused = task.paused_state

@@ -102,6 +102,6 @@ def choose_request(task: Task, given: GivenAnswer) -> int | None:
         return pending[0]
     if request_id not in pending:
         if request_id <= paused.requests:
-            raise TaskConflictError(task.id, f"request {request_id} has been answered")
+            raise TaskConflictError(task.id, f"request {request_id} is no longer pending")
         raise UnknownRequestError(task.id, request_id, pending)
     return request_id

@@ -259,7 +259,7 @@ class TakenAnswer:
     """Remembers an answer that was taken, so that its repetition is known as one.
 
     Attributes:
-        request_id: the request that it answered.
+        request_id: the request that it answered; 0 if the task was resumed for its timers, without an answer.
         revision: the pause that it was taken at.
         digest: of the answer, in hexadecimal.
         key: digest of the idempotency key that came with it, in hexadecimal; None if none came.

@@ -7,7 +7,7 @@
     assert run.result == 429
 
 A program goes on in a fresh machine after each of its pauses, as it would in production. With `pause_everywhere` it
-does so at every turn of its job queue, and its test shows that it means the same wherever it is cut.
+does so before every job of its job queue, and its test shows that it means the same wherever it is cut.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
-from support import completed
 
 from sequential_core.model import ErrorAnswer
 from sequential_core.testing import NOW, After, Answers, Run, in_turn, response, run_program
@@ -144,13 +143,6 @@ def signature(time: int, body: str) -> str:
     return f"t={time},v1={digest.hexdigest()}"
 
 
-@pytest.fixture
-def _web_crypto():
-    if completed("typeof crypto") == "undefined":
-        pytest.skip("the guest has no Web Cryptography API yet")
-
-
-@pytest.mark.usefixtures("_web_crypto")
 def test_webhook(way):
     answer = '{"received": true}'
     table = {
@@ -163,7 +155,6 @@ def test_webhook(way):
     assert request.headers["webhook-signature"] == signature(int(NOW.timestamp()), request.body)
 
 
-@pytest.mark.usefixtures("_web_crypto")
 @pytest.mark.parametrize("header", [{}, {"Webhook-Signature": "t=5"}, {"Webhook-Signature": signature(5, "other")}])
 def test_webhook_trusts_no_answer_that_is_not_signed(way, header):
     table = {"POST https://shop.example.com/hooks": response('{"received": true}', headers=header)}

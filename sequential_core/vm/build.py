@@ -54,7 +54,17 @@ def is_built() -> bool:
     """Whether the pinned guest and the pinned stripper are there, whole."""
     pinned = CURRENT.read_text().strip()
     path = DIRECTORY / f"{pinned}.wasm"
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == pinned and typescript.is_built()
+    return (
+        path.is_file()
+        and hashlib.sha256(path.read_bytes()).hexdigest() == pinned
+        and _licences_path(pinned).is_file()
+        and typescript.is_built()
+    )
+
+
+def _licences_path(sha256: str) -> Path:
+    """Where the licences stand of what is in that guest: they go wherever it goes."""
+    return DIRECTORY / f"{sha256}.LICENSES"
 
 
 def build(*, pin: bool = False) -> Path:
@@ -67,6 +77,7 @@ def build(*, pin: bool = False) -> Path:
         return DIRECTORY / f"{CURRENT.read_text().strip()}.wasm"
     with tempfile.TemporaryDirectory() as folder:
         guest = _bake_packages(Path(folder))
+        licences = _licences(Path(folder) / "node_modules")
         try:
             typescript.take(Path(folder) / "node_modules", pin=pin)
         except typescript.ExtractionError as error:
@@ -77,6 +88,7 @@ def build(*, pin: bool = False) -> Path:
     elif sha256 != CURRENT.read_text().strip():
         raise BuildError(f"the bake gave {sha256}, not the pinned guest; see docs/engine.md, section Baking")
     DIRECTORY.mkdir(exist_ok=True)
+    _licences_path(sha256).write_text(licences, encoding="utf-8")
     path = DIRECTORY / f"{sha256}.wasm"
     temporary = path.with_suffix(f".{os.getpid()}")
     temporary.write_bytes(guest)
@@ -122,7 +134,7 @@ def _bake_packages(folder: Path) -> bytes:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(ROOT / name, folder)
     # `npm ci` verifies every package against the SHA-512 in the lock file.
-    arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
+    arguments = ["ci", "--include=dev", "--include=optional", "--ignore-scripts", "--no-audit", "--no-fund"]
     done = subprocess.run(  # noqa: S603  # the command is npm, the arguments are above
         [*command, *arguments],
         cwd=folder,
@@ -141,6 +153,20 @@ def _bake_packages(folder: Path) -> bytes:
         return bake(engine, bundle(folder), wanted)
     except (BakeError, BundleError) as error:
         raise BuildError(str(error)) from error
+
+
+def _licences(modules: Path) -> str:
+    """The licences of the packages that are in the guest, one after the other."""
+    parts = []
+    locked = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    for name, entry in sorted(locked.items()):
+        if not name or entry.get("dev"):
+            continue
+        folder = modules.parent / name
+        texts = [file.read_text(encoding="utf-8").strip() for file in sorted(folder.glob("LICEN[CS]E*"))]
+        title = f"{name.rpartition('node_modules/')[2]} {entry['version']} ({entry.get('license', 'see below')})"
+        parts.append("\n\n".join([title, *texts]))
+    return f"\n\n{'-' * 80}\n\n".join(parts) + "\n"
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import Any
 
 import wasmtime
@@ -32,12 +31,11 @@ from sequential_core.model import (
     ErrorKind,
     LogEntry,
     PendingRequest,
-    PendingTimer,
     ResponseAnswer,
     ValueAnswer,
 )
 from sequential_core.vm import guest as guests
-from sequential_core.vm import modules, runtime, snapshot
+from sequential_core.vm import modules, runtime, snapshot, waits
 from sequential_core.vm.guest import Guest
 from sequential_core.vm.machine import (
     FILE_NAME,
@@ -64,25 +62,6 @@ _REPORT = b"!"
 # What the timers may take beside the pending requests.
 _TIMERS_BYTES = 1024
 
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
-
-@dataclass(frozen=True, slots=True)
-class Timers:
-    """The timers of a paused program.
-
-    Attributes:
-        count: how many there are.
-        keeping: how many of them keep the program from ending: all but those of `AbortSignal.timeout`.
-        wake_at: when the first is due.
-        soonest: the first ones, at most 16, in the order in which they are due.
-    """
-
-    count: int
-    keeping: int
-    wake_at: datetime
-    soonest: tuple[PendingTimer, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Completed:
@@ -94,7 +73,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The program waits for answers; `state` goes on with `resume`.
+    """The program waits for answers or for timers; `state` goes on with `resume`.
 
     Attributes:
         state: the program as bytes.
@@ -105,7 +84,7 @@ class Suspended:
 
     state: bytes
     requests: tuple[PendingRequest, ...]
-    timers: Timers | None
+    timers: waits.Timers | None
     logs: tuple[LogEntry, ...]
 
 
@@ -383,6 +362,8 @@ class Program:
             parts = json.loads(self._machine.apply_text("describe", handle))
         except (GuestError, OutOfMemory):
             return _memory_error(self._limits)
+        except ValueError:  # the code has broken what the prelude is made of
+            return _engine_error()
         if parts["name"] == "InternalError" and parts["message"] == "out of memory":
             return _memory_error(self._limits)
         lines = [line.strip() for line in parts["stack"].splitlines()]
@@ -428,7 +409,7 @@ def _failures(program: Program) -> Iterator[None]:
             # The parser and JSON recurse deeper in WebAssembly than the engine's own count of its stack.
             detail = ErrorDetail(ErrorKind.STACK_LIMIT, "RangeError", "Maximum call stack size exceeded")
             raise _Stop(detail) from None
-        raise _Stop(ErrorDetail(ErrorKind.ENGINE, "InternalError", "the engine stopped")) from error
+        raise _Stop(_engine_error()) from error
 
 
 def _limit_error(kind: ErrorKind, message: str) -> ErrorDetail:
@@ -443,28 +424,27 @@ def _memory_error(limits: Limits) -> ErrorDetail:
 
 def _deadlock() -> ErrorDetail:
     return ErrorDetail(
-        ErrorKind.DEADLOCK, "DeadlockError", "the code awaits what nothing can settle: no request is pending"
+        ErrorKind.DEADLOCK, "DeadlockError", "the code awaits what nothing can settle: no request or timer is pending"
     )
 
 
-def _waits(text: bytes, limits: Limits) -> tuple[tuple[PendingRequest, ...], Timers | None]:
+def _waits(text: bytes, limits: Limits) -> tuple[tuple[PendingRequest, ...], waits.Timers | None]:
     """The pending requests and the timers of a turn."""
     if len(text) > limits.request_bytes + _TIMERS_BYTES:
         message = f"the pending requests have more than {limits.request_bytes} bytes of JSON"
         raise _Stop(_limit_error(ErrorKind.REQUEST_LIMIT, message))
-    requests, timers = json.loads(text)
+    try:
+        requests, timers = waits.parse(text)
+    except ValueError:  # the code has broken what the prelude is made of
+        raise _Stop(_engine_error()) from None
     if len(requests) > limits.pending_requests:
         message = f"{len(requests)} requests are pending; the limit is {limits.pending_requests}"
         raise _Stop(_limit_error(ErrorKind.PENDING_REQUESTS_LIMIT, message))
-    pending = tuple(PendingRequest(**each) for each in requests)
-    if timers is None:
-        return pending, None
-    soonest = tuple(PendingTimer(number, _instant(due)) for number, due in timers["soonest"])
-    return pending, Timers(timers["count"], timers["keeping"], _instant(timers["wakeAt"]), soonest)
+    return requests, timers
 
 
-def _instant(milliseconds: float) -> datetime:
-    return _EPOCH + timedelta(milliseconds=milliseconds)
+def _engine_error() -> ErrorDetail:
+    return ErrorDetail(ErrorKind.ENGINE, "InternalError", "the engine stopped")
 
 
 def encode_answer(request_id: int, answer: Answer) -> bytes:

@@ -37,7 +37,7 @@ class Manifest:
         heap_start: the first chunk of the heap, see `heap`.
         arena_lists: the heads of the lists of arenas, see `heap`.
         random_state: the eight bytes behind `Math.random`.
-        scratch: eight bytes for arguments, zero between calls.
+        scratch: sixteen bytes for arguments, zero between calls.
         context: the engine's JSContext.
         undefined: a handle of the value `undefined`.
         functions: handles of the prelude's functions.

@@ -1,20 +1,24 @@
 """What the guest asks of the host: what must not run in the guest, or cannot.
 
 The prelude calls `host(operation, ...)`, see `prelude/host.js`. An operation is a function of strings and bytes; it
-keeps nothing between two calls, since the next may come from another process. It reads no file, no environment and no
-network, and it must end soon: the budget of CPU time is only looked at when it has returned.
+keeps nothing between two calls, since the next may come from another process. It reads no environment, no network, and
+no file but the tables of time zones. And it must end soon: the budget of CPU time is only looked at when it has
+returned.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 from collections.abc import Callable
 from typing import cast
 
 Value = str | bytes | None
 Operation = Callable[..., Value]
+
+_log = logging.getLogger(__name__)
 
 # Web Cryptography API, 10.1.1: more bytes at a time are a QuotaExceededError.
 _MOST_RANDOM_BYTES = 65536
@@ -37,11 +41,21 @@ def perform(operation: str, arguments: list[Value]) -> Value:
     """
     while arguments and arguments[-1] is None:
         arguments.pop()
-    if operation in _OPERATIONS:
-        return _OPERATIONS[operation](*arguments)
-    family, _, name = operation.partition(".")
-    module = importlib.import_module(_FAMILIES[family])
-    return cast("Value", module.OPERATIONS[name](*arguments))
+    try:
+        return _operation(operation)(*arguments)
+    except (Refusal, MemoryError):
+        raise
+    except Exception as error:
+        # A mistake of ours. The code learns that it cannot have this, and may go on; the operator finds out why.
+        _log.exception("the operation %s failed", operation)
+        raise Refusal("OperationError", "The operation failed") from error
+
+
+def _operation(name: str) -> Operation:
+    if name in _OPERATIONS:
+        return _OPERATIONS[name]
+    family, _, rest = name.partition(".")
+    return cast("Operation", importlib.import_module(_FAMILIES[family]).OPERATIONS[rest])
 
 
 def _random(count: str) -> bytes:
@@ -82,6 +96,10 @@ def _zone_span(name: str, seconds: str) -> str:
     return json.dumps([span.offset, span.since, span.until])
 
 
+def _utf8_encode(text: str) -> bytes:
+    return text.encode(errors="replace")
+
+
 def _utf8_decode(data: bytes) -> str:
     """Text of bytes, without a byte order mark; what is not UTF-8 is replaced, as the Encoding standard has it too."""
     return data.decode("utf-8-sig", errors="replace")
@@ -93,7 +111,7 @@ _OPERATIONS: dict[str, Operation] = {
     "zone.primary": _zone_primary,
     "zone.span": _zone_span,
     "utf8.decode": _utf8_decode,
-    "utf8.encode": str.encode,
+    "utf8.encode": _utf8_encode,
 }
 
 # Modules with OPERATIONS of their own, imported when a task first needs one: most never do. The last two are made of

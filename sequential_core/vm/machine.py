@@ -263,7 +263,9 @@ class Machine(Instance):
             return 0
         if value is None:
             return self.undefined()
-        return self.new_string(value.encode()) if isinstance(value, str) else self.new_buffer(value)
+        if isinstance(value, str):
+            return self.new_string(value.encode(errors="surrogatepass"))
+        return self.new_buffer(value)
 
     def refuse_import(self) -> int:
         """Answers an import() by the code; the engine takes the 0 for an exception that was thrown."""

@@ -1,5 +1,6 @@
 """What an attacker's review of the engine found, each kept as a test."""
 
+import json
 import tracemalloc
 
 import pytest
@@ -8,7 +9,7 @@ from support import answered, completed, failed, suspended
 from sequential_core.answers import nested_too_deeply
 from sequential_core.limits import Limits
 from sequential_core.model import ErrorKind, ResponseAnswer, ValueAnswer
-from sequential_core.vm import driver
+from sequential_core.vm import driver, waits
 
 
 def test_a_trap_in_a_call_of_the_host_ends_the_program():
@@ -112,3 +113,114 @@ def test_a_hashbang_is_a_comment():
 def test_columns_of_the_first_line_count_from_one():
     assert suspended('const user = await fetch("http://a/u")').requests[0].column == 20
     assert failed("let x = 1; null.foo").error.column == 12
+
+
+# What a review found: each made the hop raise what is no SequentialError, or a header that ends its line.
+
+
+# Keeps every map that a method of Map.prototype is called on, and can put an entry into all of them.
+LEAK = """
+    const leaked = [], { apply } = Reflect, methods = {};
+    for (const name of ['keys', 'entries', 'forEach', 'set', 'get']) {
+        const method = methods[name] = Map.prototype[name];
+        Map.prototype[name] = function (...given) { leaked[leaked.length] = this; return apply(method, this, given) };
+    }
+    const put = (key, value) => { for (const map of leaked) apply(methods.set, map, [key, value]) };
+"""
+
+BROKEN = [
+    "Error.prepareStackTrace = () => 'task.js:007:01'; await fetch('http://a/')",
+    LEAK + "const h = new Headers({ a: '1' }); [...h]; put(5, 'v'); await fetch('http://a/', { headers: h })",
+    """
+    const { toWellFormed } = String.prototype;
+    String.prototype.toWellFormed = function () { return `${this}` === 'é.com' ? 5 : toWellFormed.call(this) };
+    new URL('http://é.com/'); 1
+    """,
+    """
+    const N = Number; globalThis.Number = (x) => (typeof x === 'bigint' ? 1e300 : N(x));
+    Temporal.Instant.from('2020-01-01T00:00Z').toZonedDateTimeISO('Europe/Berlin').offset
+    """,
+    """
+    ArrayBuffer.prototype.slice = () => 'x';
+    Object.defineProperty(Object.getPrototypeOf(Uint8Array.prototype), 'byteLength', { get: () => 5000 });
+    await new Response(new Uint8Array(6000)).text()
+    """,
+    """
+    Object.defineProperty(URLSearchParams, Symbol.hasInstance, { value: () => true });
+    await new Response({ toString: () => '\\ud800'.repeat(5000) }).bytes()
+    """,
+]
+
+
+@pytest.mark.parametrize("code", BROKEN)
+def test_a_broken_platform_ends_no_more_than_the_task(code):
+    outcome = driver.start(code)
+    assert isinstance(outcome, driver.Completed | driver.Suspended | driver.Failed)
+    if isinstance(outcome, driver.Failed):
+        assert "Error" in outcome.error.name
+        assert "argument" not in outcome.error.message, "no word of Python's"
+
+
+HEADERS = [
+    "class B extends Blob { get type() { return 'x\\r\\nHost: evil' } }; init.body = new B(['x'])",
+    LEAK + "init.headers = new Headers({ a: '1' }); [...init.headers]; put('x\\r\\ny: z', 'v')",
+    LEAK + "input = new Request(input, { headers: { a: '1' } }); input = new Request(input); put('x\\r\\ny: z', 'v')",
+    LEAK + "input = new Request(input, { headers: { a: '1' } }).clone(); put('x\\r\\n', 'v')",
+]
+
+
+@pytest.mark.parametrize("code", HEADERS)
+def test_no_header_of_a_request_ends_its_line(code):
+    outcome = driver.start(f"let input = 'http://a/', init = {{ method: 'POST' }}; {code}; await fetch(input, init)")
+    if isinstance(outcome, driver.Suspended):
+        (request,) = outcome.requests
+        assert not any(mark in text for pair in request.headers.items() for text in pair for mark in "\r\n")
+    else:
+        assert isinstance(outcome, driver.Failed)
+
+
+@pytest.mark.parametrize(
+    "text", [[], [[{"id": 1, "url": "http://a/", "x": 1}], None], [[{"id": 1}], None], [[1], None]]
+)
+def test_a_text_that_the_prelude_does_not_write_is_refused(text):
+    with pytest.raises(ValueError):
+        waits.parse(json.dumps(text).encode())
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"url": "http://a/\r\n"},
+        {"url": "file:///etc/passwd"},
+        {"url": "http://a/é"},
+        {"method": "GET /"},
+        {"headers": {"a:": "1"}},
+        {"headers": {"a": "1\n"}},
+        {"headers": {"a": "\u0100"}},
+        {"body": "\ud800"},
+        {"body_encoding": "gzip"},
+        {"redirect": "x"},
+    ],
+)
+def test_a_request_that_none_may_be_is_refused(field):
+    request = {"id": 1, "url": "http://a/", "method": "GET", "headers": {}, "body": None, "line": 1, "column": 1}
+    assert waits.parse(json.dumps([[request], None]).encode())[0][0].id == 1
+    with pytest.raises(ValueError):
+        waits.parse(json.dumps([[{**request, **field}], None]).encode())
+
+
+def test_a_header_full_of_spaces_costs_no_more_than_its_length():
+    outcome = driver.start("(await fetch('http://a/')).headers.get('x').length")
+    assert isinstance(outcome, driver.Suspended)
+    answer = ResponseAnswer(headers={"x": "a" + " " * 100_000 + "b"})
+    done = driver.resume(outcome.state, {1: answer}, Limits(cpu_seconds=2))
+    assert isinstance(done, driver.Completed)
+    assert done.result == 100_002
+
+
+def test_half_a_surrogate_pair_in_a_long_answer_is_replaced():
+    outcome = driver.start("[...(await (await fetch('http://a/')).bytes()).slice(0, 3)]")
+    assert isinstance(outcome, driver.Suspended)
+    done = driver.resume(outcome.state, {1: ResponseAnswer(body="\ud800" * 5000)})
+    assert isinstance(done, driver.Completed)
+    assert done.result == [0xEF, 0xBF, 0xBD]

@@ -267,3 +267,14 @@ def test_an_answer_that_is_not_json_never_reaches_the_program(value):
     paused = suspended("await fetch('http://a/x')")
     with pytest.raises((ValueError, TypeError)):
         driver.resume(paused.state, {1: ValueAnswer(value)})
+
+
+def test_a_form_goes_out_as_text_from_a_clone_too():
+    code = """
+        const form = new FormData(); form.append('a', 'b');
+        const request = new Request('http://a/', { method: 'POST', body: form });
+        fetch(request.clone()); await fetch(request)
+    """
+    first, second = suspended(code).requests
+    assert first.body == second.body
+    assert (first.body_encoding, second.body_encoding) == (None, None)

@@ -48,7 +48,7 @@ export const extractBody = (value) => {
   } else if (isBuffer(value)) {
     extracted.body = makeBody(new NativeUint8Array(value.slice(0)));
   } else if (isParams(value)) {
-    extracted.body = makeBody(value.toString());
+    extracted.body = makeBody(wellFormed(toText(value)));
     extracted.type = 'application/x-www-form-urlencoded;charset=UTF-8';
   } else if (isBlob(value)) {
     extracted.body = makeBody(value);
@@ -143,6 +143,7 @@ export const cloneBody = (body) => {
   if (body === null) return null;
   if (isUsed(body) || isLocked(body)) throw new NativeTypeError('Body has already been read');
   const copy = makeBody(body.source);
+  copy.isForm = body.isForm;
   if (body.stream !== undefined) {
     const branches = body.stream.tee();
     body.stream = branches[0];

@@ -3,7 +3,7 @@ import {
   Event as PackageEvent, EventTarget, getEventAttributeValue, setErrorHandler, setEventAttributeValue, setWarningHandler,
 } from 'event-target-shim';
 import {
-  NativeDOMException, NativePromise, NativeRangeError, NativeSet, NativeTypeError, apply, create, defineProperty, expose,
+  NativeDOMException, NativeSet, NativeTypeError, apply, create, defineProperty, expose,
   getOwnPropertyDescriptor, isObject, need, reconstructed, setAdd, setClear, setDelete, setForEach, uncurry,
 } from './intrinsics.js';
 import { inspect, write } from './console.js';

@@ -13,7 +13,8 @@ import { readRequest, responseOf } from './request.js';
 
 const HTTP = /^https?:/, DATA = /^data:/;
 
-const POSITION = /task\.js:(\d{1,9}):(\d{1,9})/;
+// No leading zeros, which JSON has not: the code may make up its stacks.
+const POSITION = /task\.js:([1-9]\d{0,8}):(0|[1-9]\d{0,8})/;
 const callPosition = () => {
   const stack = new NativeError().stack; // not a string where the code set Error.prepareStackTrace
   const found = typeof stack === 'string' ? exec(POSITION, stack) : null;
@@ -81,7 +82,7 @@ const fromData = (request) => {
 
 expose('fetch', function fetch(input, init = undefined) {
   try {
-    if (arguments.length === 0) throw new NativeTypeError('fetch needs an URL');
+    if (arguments.length === 0) throw new NativeTypeError('fetch needs a URL');
     if (isFinishing()) throw new NativeTypeError('fetch cannot be called while the outcome is being written');
     const request = readRequest(input, init), { signal } = request;
     if (signal !== undefined && isAborted(signal)) return reject(abortReason(signal));

@@ -6,7 +6,6 @@ import {
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const BAD_VALUE = /[\0\r\n]|[^\0-\xff]/;
-const AROUND = /^[\t\n\r ]+|[\t\n\r ]+$/;
 
 // Cookies are kept apart by a character that no value has.
 const BETWEEN_COOKIES = '\0';
@@ -20,14 +19,11 @@ const headerName = (name) => {
 };
 
 const headerValue = (value) => {
-  let text = toText(value);
-  if (exec(AROUND, text) !== null) {
-    let start = 0, end = text.length;
-    const isSpace = (at) => indexOf('\t\n\r ', text[at]) >= 0;
-    while (start < end && isSpace(start)) start++;
-    while (end > start && isSpace(end - 1)) end--;
-    text = slice(text, start, end);
-  }
+  let text = toText(value), start = 0, end = text.length;
+  const isSpace = (at) => indexOf('\t\n\r ', text[at]) >= 0;
+  while (start < end && isSpace(start)) start++;
+  while (end > start && isSpace(end - 1)) end--;
+  if (end - start < text.length) text = slice(text, start, end);
   if (exec(BAD_VALUE, text) !== null) throw new NativeTypeError('Invalid header value');
   return text;
 };
@@ -67,6 +63,13 @@ export const fillHeaders = (map, init) => {
   return map;
 };
 
+// Copied by what the code cannot change, so that it never gets hold of the map itself.
+export const copyHeaders = (map) => {
+  const copy = new NativeMap();
+  mapForEach(map, (value, name) => { mapSet(copy, name, value); });
+  return copy;
+};
+
 // Of an answer, which was checked: a value may be a list.
 export const fillFromAnswer = (map, headers) => {
   const names = keys(headers);
@@ -90,7 +93,9 @@ class HeadersIterator {
   }
   next() {
     const pairs = [], map = this.#headers;
-    for (const name of [...map.keys()].sort()) {
+    const names = [];
+    mapForEach(map, (_, name) => { names[names.length] = name; });
+    for (const name of names.sort()) {
       if (name === 'set-cookie') for (const cookie of split(mapGet(map, name), BETWEEN_COOKIES)) pairs.push([name, cookie]);
       else pairs.push([name, mapGet(map, name)]);
     }
@@ -170,6 +175,6 @@ expose('Headers', Headers);
 // The headers of a pending request as the fields of a JSON object.
 export const headersText = (map, quote) => {
   let text = '';
-  mapForEach(map, (value, name) => { text += (text === '' ? '' : ',') + quote(name) + ':' + quote(shown(value)); });
+  mapForEach(map, (value, name) => { text += (text === '' ? '' : ',') + quote(toText(name)) + ':' + quote(shown(value)); });
   return text;
 };

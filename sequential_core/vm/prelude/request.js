@@ -5,12 +5,12 @@ import {
 } from './intrinsics.js';
 import { cloneBody, extractBody, makeBody, mixBody, moveBody } from './body.js';
 import { followingSignal, isSignal } from './events.js';
-import { fillFromAnswer, fillHeaders, headersOf, isToken } from './headers.js';
+import { addHeader, copyHeaders, fillFromAnswer, fillHeaders, headersOf, isToken } from './headers.js';
 
 const { URL } = globalThis;
 const href = uncurry(getOwnPropertyDescriptor(URL.prototype, 'href').get);
 
-// An URL of which is plain to see that parsing would leave it as it is. Most are, and parsing takes as long as all the rest.
+// A URL of which is plain to see that parsing would leave it as it is. Most are, and parsing takes as long as all the rest.
 const PLAIN = /^https?:\/\/(?:[a-z][a-z0-9-]*|[a-z0-9][a-z0-9.-]*\.[a-z]{2,})(?::[1-9]\d{3})?(?:\/(?!\.)[A-Za-z0-9\-._~!$&'()*+,;=:@|]*)+(?:\?[!$-&(-;=?-~]*)?$/;
 const PUNYCODE = /xn--/;
 
@@ -90,9 +90,8 @@ export const readRequest = (input, init = NO_INIT) => {
     if (signal !== null && !isSignal(signal)) throw new NativeTypeError('signal must be an AbortSignal');
     record.signal = signal ?? undefined;
   }
-  record.headers = new NativeMap();
-  if (headers !== undefined) fillHeaders(record.headers, headers);
-  else if (other !== undefined) other.headers.forEach((value, name) => mapSet(record.headers, name, value));
+  if (headers === undefined && other !== undefined) record.headers = copyHeaders(other.headers);
+  else record.headers = fillHeaders(new NativeMap(), headers);
   const bodiless = record.method === 'GET' || record.method === 'HEAD';
   if (bodiless && (given !== null || (other !== undefined && other.body !== null)))
     throw new NativeTypeError('A ' + record.method + ' request cannot have a body');
@@ -100,7 +99,7 @@ export const readRequest = (input, init = NO_INIT) => {
     const extracted = extractBody(given);
     record.body = extracted.body;
     if (record.body.stream !== undefined && duplex === undefined) throw new NativeTypeError('A stream as a body needs duplex: "half"');
-    if (extracted.type !== null && !mapHas(record.headers, 'content-type')) mapSet(record.headers, 'content-type', extracted.type);
+    if (extracted.type !== null && !mapHas(record.headers, 'content-type')) addHeader(record.headers, 'content-type', extracted.type);
   } else record.body = other === undefined ? null : moveBody(other.body);
   return record;
 };
@@ -115,7 +114,7 @@ class Request {
   }
 
   constructor(input, init = undefined) {
-    if (arguments.length === 0) throw new NativeTypeError('Request needs an URL or a Request');
+    if (arguments.length === 0) throw new NativeTypeError('Request needs a URL or a Request');
     this.#record = readRequest(input, init);
     this.#record.signal = followingSignal(this.#record.signal);
     this.#record.visible = headersOf(this.#record.headers, false);
@@ -130,7 +129,7 @@ class Request {
 
   clone() {
     const body = cloneBody(this.#record.body), copy = new Request(this.#record.url);
-    const record = { __proto__: null, ...this.#record, body, headers: new NativeMap(this.#record.headers) };
+    const record = { __proto__: null, ...this.#record, body, headers: copyHeaders(this.#record.headers) };
     record.signal = followingSignal(this.#record.signal);
     record.visible = headersOf(record.headers, false);
     copy.#record = record;
@@ -175,7 +174,7 @@ class Response {
       fillFromAnswer(record.headers, answer.headers);
       record.immutable = true;
       if (answer.body !== null && !isNullBodyStatus(record.status))
-        record.body = makeBody(answer.bodyEncoding === 'base64' ? fromBase64(answer.body) : answer.body);
+        record.body = makeBody(answer.bodyEncoding === 'base64' ? fromBase64(answer.body) : wellFormed(answer.body));
       return response;
     };
   }
@@ -196,7 +195,7 @@ class Response {
       if (isNullBodyStatus(record.status)) throw new NativeTypeError('A response with status ' + record.status + ' cannot have a body');
       const extracted = extractBody(body);
       record.body = extracted.body;
-      if (extracted.type !== null && !mapHas(record.headers, 'content-type')) mapSet(record.headers, 'content-type', extracted.type);
+      if (extracted.type !== null && !mapHas(record.headers, 'content-type')) addHeader(record.headers, 'content-type', extracted.type);
     }
     this.#record = record;
   }
@@ -239,7 +238,7 @@ class Response {
 
   clone() {
     const body = cloneBody(this.#record.body), copy = new Response();
-    copy.#record = { __proto__: null, ...this.#record, body, headers: new NativeMap(this.#record.headers), visible: undefined };
+    copy.#record = { __proto__: null, ...this.#record, body, headers: copyHeaders(this.#record.headers), visible: undefined };
     return copy;
   }
 

@@ -37,7 +37,8 @@ const sink = (timer, at) => {
 };
 
 const insert = (timer, delay) => {
-  timer.due = now() + (timer.nesting > NESTING_CLAMPED && delay < CLAMPED_MILLISECONDS ? CLAMPED_MILLISECONDS : delay);
+  if (timer.nesting > NESTING_CLAMPED && delay < CLAMPED_MILLISECONDS) delay = CLAMPED_MILLISECONDS;
+  timer.due = now() + (delay > MOST_MILLISECONDS ? MOST_MILLISECONDS : delay);
   timer.order = ++order;
   size++;
   if (timer.keeps) kept++;
@@ -58,7 +59,7 @@ const remove = (timer) => {
 
 const milliseconds = (delay) => {
   const number = +delay;
-  return number > 0 && number < 1 / 0 ? (number > MOST_MILLISECONDS ? MOST_MILLISECONDS : number - (number % 1)) : 0;
+  return number > 0 && number < 1 / 0 ? number - (number % 1) : 0;
 };
 
 // `every`: milliseconds between two calls, -1 for a single one. `keeps`: the program has not ended while it waits.

@@ -1,0 +1,76 @@
+"""What a paused program waits for, from the JSON text that the prelude gives.
+
+The prelude checks what it is given; but the posted code shares its realm, and whoever performs a request trusts it. So
+everything is checked once more on this side, where the code cannot reach.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sequential_core.model import BASE64, PendingRequest, PendingTimer
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+# A clock may stand near the end of what a datetime can say: the end of the year 9999.
+_LAST_MILLISECONDS = 253_402_300_799_000
+
+# A serialised URL is printable ASCII (URL standard, 4.5), a method and the name of a header are tokens, and the value
+# of a header is bytes without those that end it (RFC 9110, 5.5 and 5.6.2, as the Fetch standard narrows them).
+_URL = re.compile(r"https?://[!-~]+")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[\x01-\x09\x0b\x0c\x0e-\xff]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """The timers of a paused program.
+
+    Attributes:
+        count: how many there are.
+        keeping: how many of them keep the program from ending: all but those of `AbortSignal.timeout`.
+        wake_at: when the first is due.
+        soonest: the first ones, at most 16, in the order in which they are due.
+    """
+
+    count: int
+    keeping: int
+    wake_at: datetime
+    soonest: tuple[PendingTimer, ...]
+
+
+def parse(text: bytes) -> tuple[tuple[PendingRequest, ...], Timers | None]:
+    """The pending requests, oldest first, and the timers, None if there are none.
+
+    Raises:
+        ValueError: it is not what the prelude writes.
+    """
+    requests, timers = json.loads(text)
+    try:
+        pending = tuple(_checked(PendingRequest(**each)) for each in requests)
+        if timers is None:
+            return pending, None
+        soonest = tuple(PendingTimer(number, _instant(due)) for number, due in timers["soonest"])
+        return pending, Timers(timers["count"], timers["keeping"], _instant(timers["wakeAt"]), soonest)
+    except (TypeError, KeyError) as error:
+        raise ValueError("it has other members") from error
+
+
+def _checked(request: PendingRequest) -> PendingRequest:
+    names = all(_TOKEN.fullmatch(name) for name in request.headers)
+    values = all(_HEADER_VALUE.fullmatch(value) for value in request.headers.values())
+    if not (_URL.fullmatch(request.url) and _TOKEN.fullmatch(request.method) and names and values):
+        raise ValueError("a request has what no request may have")
+    if request.body is not None:
+        request.body.encode()  # raises a ValueError if there is half of a surrogate pair
+    if request.body_encoding not in (None, BASE64) or request.redirect not in ("follow", "error", "manual"):
+        raise ValueError("a request is marked with what is no mark")
+    return request
+
+
+def _instant(milliseconds: Any) -> datetime:
+    return _EPOCH + timedelta(milliseconds=min(milliseconds, _LAST_MILLISECONDS))
