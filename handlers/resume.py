@@ -1,6 +1,7 @@
 """Answers a pending request of a task, and runs it to its next pause.
 
 `{id, fetchResponse | response | error, requestId?, revision?, idempotencyKey?}` gives a task.
+Without an answer only the timers that are due run.
 """
 
 from __future__ import annotations

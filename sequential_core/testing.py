@@ -29,10 +29,12 @@ from sequential_core.model import (
     Answer,
     ErrorAnswer,
     ErrorDetail,
+    Language,
     LogEntry,
     PendingRequest,
     ResponseAnswer,
     ValueAnswer,
+    check_language,
 )
 from sequential_core.vm import driver
 from sequential_core.vm import guest as guests
@@ -249,6 +251,7 @@ def run_program(
     code: str,
     respond: Respond | Mapping[str, Any],
     *,
+    language: Language | str = Language.JAVASCRIPT,
     pause_everywhere: bool = False,
     one_machine: bool = False,
     seed: int | None = None,
@@ -262,6 +265,7 @@ def run_program(
 
     Args:
         code: the program.
+        language: "javascript" or "typescript".
         respond: what answers a request; called once for each, in their order. A mapping stands for `Answers` of it.
         pause_everywhere: cut it before every job of its job queue, not only at its pauses.
         one_machine: do not cut it at all: its memory is never saved and restored.
@@ -279,6 +283,10 @@ def run_program(
     if isinstance(respond, Mapping):
         respond = Answers(respond)
     clock = clock or MovedClock()
+    if check_language(language) is Language.TYPESCRIPT:
+        from sequential_core import typescript  # which JavaScript does without
+
+        code = typescript.strip(code, limits)
     program = driver.Program(guests.current(), limits, clock, pause_everywhere=pause_everywhere)
 
     def go_on(paused: driver.Suspended, answers: dict[int, Answer]) -> driver.Outcome:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from sequential_core.errors import InvalidAnswerError, SequentialError
+from sequential_core.errors import InvalidAnswerError, InvalidRequestError, SequentialError
 from sequential_core.testing import (
     NEVER,
     NOW,
@@ -131,3 +131,10 @@ def test_a_function_may_answer():
     assert (
         run_program(f"await fetch('{URL}').catch(String)", lambda r: ErrorAnswer(r.url)).result == f"TypeError: {URL}"
     )
+
+
+def test_a_program_in_typescript_runs_too():
+    code = "const n: number = await fetch('http://a/n'); n as unknown"
+    assert run_program(code, {"http://a/n": 7}, language="typescript").result == 7
+    with pytest.raises(InvalidRequestError, match="language"):
+        run_program(code, {}, language="elm")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,13 @@ def test_reference_program_through_the_functions(call):
 def test_state_is_given_when_it_is_asked_for(call):
     task = call("execute", {"code": TWO})
     assert call("task", {"action": "get", "id": task["id"], "include": "vmState"})["vmState"]
+
+
+def test_the_events_of_a_program_that_sleeps(call):
+    events = Path(__file__).parents[2] / "events"
+    task = call("execute", json.loads((events / "execute-typescript.json").read_text()))
+    assert (task["language"], task["fetchRequest"], task["pausedState"]["timers"]) == ("typescript", None, 1)
+    assert call("resume", json.loads((events / "resume-timers.json").read_text()))["id"] == task["id"]
 
 
 def test_a_program_in_typescript(call):

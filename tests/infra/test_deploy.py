@@ -483,6 +483,7 @@ def test_the_guides_state_machine_runs_a_program_to_its_end(stack):
     machine = states.create_state_machine(name="guide", definition=text, roleArn=arns["states"])["stateMachineArn"]
     for code, status, output in (
         (REFERENCE, "SUCCEEDED", list(ANSWERS.values())),
+        ("await sleep(500); await sleep(500); 'awake'", "SUCCEEDED", "awake"),
         (f"await fetch('{API}/posts'); null.nothing", "FAILED", None),
     ):
         run = states.start_execution(stateMachineArn=machine, input=json.dumps({"code": code}))["executionArn"]
@@ -510,6 +511,9 @@ def test_the_events_of_direct_invocation_are_what_the_functions_take(stack):
     assert [task["id"] for task in stack.invoke("Task", event("task-list"))["tasks"]].count("order-1") == 1
     assert stack.invoke("Resume", event("resume"))["revision"] == 2
     assert stack.invoke("Task", event("task-delete"))["deleted"] is True
+    sleeper = stack.invoke("Execute", event("execute-typescript"))
+    assert (sleeper["language"], sleeper["fetchRequest"], sleeper["pausedState"]["timers"]) == ("typescript", None, 1)
+    assert stack.invoke("Resume", event("resume-timers"))["id"] == sleeper["id"]
 
 
 def test_the_events_of_http_are_what_the_function_takes(stack):
