@@ -153,7 +153,7 @@ def answer_digest(answer: Answer | NoAnswer) -> str:
     """What two equal answers, which were checked, have in common: eight bytes of SHA-256, in hexadecimal."""
     value = answer.value if isinstance(answer, ValueAnswer) else asdict(answer)
     if isinstance(answer, ResponseAnswer) and answer.body_encoding is None:
-        del value["body_encoding"]  # version 0.1 had none, and tasks remember its digests
+        del value["body_encoding"]  # earlier versions had none, and tasks remember their digests
     # Through JSON and back, all keys are strings, and can be sorted.
     text = json.dumps([type(answer).__name__, json.loads(json.dumps(value))], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -180,7 +180,7 @@ class PendingRequest:
             method=data["method"],
             headers=data["headers"],
             body=data["body"],
-            # Tasks that were stored by version 0.1 have neither.
+            # Tasks that an earlier version stored have neither.
             body_encoding=data.get("bodyEncoding"),
             redirect=data.get("redirect", "follow"),
         )
@@ -322,7 +322,7 @@ class PausedState:
             requests=data["requests"],
             pending=tuple(data["pending"]),
             state_bytes=data["stateBytes"],
-            timers=data.get("timers", 0),  # not in tasks that were stored by version 0.1
+            timers=data.get("timers", 0),  # not in tasks that an earlier version stored
             wake_at=None if data.get("wakeAt") is None else _from_rfc3339(data["wakeAt"]),
         )
 

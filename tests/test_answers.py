@@ -189,6 +189,6 @@ def test_no_answer_is_one_too():
     assert answer_digest(NoAnswer()) != answer_digest(ValueAnswer(None))
 
 
-def test_the_digest_of_an_answer_is_that_of_version_0_1():
+def test_the_digest_of_an_answer_stays_what_it_was():
     # Of a task that it stored: a repetition of that answer is still known as one.
     assert answer_digest(ResponseAnswer(404, "No", {"a": "1"}, "b")) == "403c44e4e73d70d0"

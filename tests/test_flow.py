@@ -7,7 +7,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from contracts.tasks import MICROSECOND, NOW, MovedClock
+from contracts.tasks import MICROSECOND
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from sequential_core.limits import Limits
 from sequential_core.model import TRANSITIONS, Status
 from sequential_core.storage import MemoryStorage
 from sequential_core.storage import url as urls
+from sequential_core.testing import NOW, MovedClock
 
 TWO = 'const a = await fetch("https://a.test/");\nconst b = await fetch("https://b.test/" + a);\n[a, b]'
 HOUR = timedelta(hours=1)

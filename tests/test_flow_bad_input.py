@@ -8,7 +8,7 @@ import struct
 from datetime import timedelta
 
 import pytest
-from contracts.tasks import MovedClock, a_task
+from contracts.tasks import a_task
 
 from sequential_core import SequentialFlow
 from sequential_core import state as codec
@@ -29,6 +29,7 @@ from sequential_core.errors import (
 )
 from sequential_core.limits import Limits
 from sequential_core.storage import MemoryStorage, SqliteStorage
+from sequential_core.testing import MovedClock
 
 TWO = 'const a = await fetch("https://a.test/"); const b = await fetch("https://b.test/" + a); [a, b]'
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from contracts.tasks import MovedClock
 
 from sequential_core import SequentialFlow, create_flow
 from sequential_core.errors import (
@@ -20,6 +19,7 @@ from sequential_core.errors import (
 )
 from sequential_core.model import Status
 from sequential_core.storage import MemoryStorage
+from sequential_core.testing import MovedClock
 from sequential_core.vm import driver
 
 TWO = 'const a = await fetch("http://a/a"); const b = await fetch("http://a/b" + a); [a, b]'

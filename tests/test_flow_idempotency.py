@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from contracts.tasks import MICROSECOND, MovedClock
+from contracts.tasks import MICROSECOND
 
 from sequential_core import SequentialFlow
 from sequential_core.errors import (
@@ -18,6 +18,7 @@ from sequential_core.errors import (
 )
 from sequential_core.model import Status, Task
 from sequential_core.storage import MemoryStorage
+from sequential_core.testing import MovedClock
 
 TWO = 'const a = await fetch("http://a/a"); const b = await fetch("http://a/b" + a); [a, b]'
 DAY = timedelta(days=1)

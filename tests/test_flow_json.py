@@ -7,10 +7,10 @@ import hashlib
 import json
 
 import pytest
-from contracts.tasks import MovedClock
 
 from sequential_core import SequentialFlow
 from sequential_core.storage import MemoryStorage
+from sequential_core.testing import MovedClock
 
 TWO = 'const a = await fetch("https://a.test/");\nconst b = await fetch("https://b.test/" + a);\n[a, b]'
 

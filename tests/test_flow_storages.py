@@ -8,7 +8,6 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from contracts.tasks import MovedClock
 
 from sequential_core import SequentialFlow, create_flow
 from sequential_core.errors import (
@@ -18,6 +17,7 @@ from sequential_core.errors import (
     TaskExistsError,
     TaskNotFoundError,
 )
+from sequential_core.testing import MovedClock
 
 TWO = 'const a = await fetch("https://a.test/"); const b = await fetch("https://b.test/" + a); [a, b]'
 

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from contracts.tasks import MovedClock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +31,7 @@ from sequential_core.errors import (
 )
 from sequential_core.limits import KIB, MIB, Limits
 from sequential_core.storage import MemoryStorage
+from sequential_core.testing import MovedClock
 from sequential_core.typescript import build, host, strip
 from sequential_core.vm import cache
 

@@ -21,7 +21,7 @@ FILES = sorted(path.name for path in FOLDER.glob("*.js") if path.name != HARNESS
 # The window of a compressor is in every state, and there are a thousand cuts.
 SLOW = {"compression.js"}
 
-# What the issue asks for.
+# So that no file is lost without a word.
 LEAST_ASSERTIONS = 400
 
 # The code of a file and its harness is longer than what most people post.

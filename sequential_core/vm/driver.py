@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -189,7 +189,7 @@ class Program:
         self._machine = Machine(guest, limits, clock)
         self._main = 0
 
-    def hop(self, step: Any) -> Outcome:
+    def hop(self, step: Callable[[], None]) -> Outcome:
         """Runs `step`, then whatever can run, and tells where that ended."""
         machine = self._machine
         machine.logs = []

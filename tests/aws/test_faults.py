@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from botocore.exceptions import ClientError
-from contracts.tasks import MovedClock, a_task, as_loaded
+from contracts.tasks import a_task, as_loaded
 
 from aws import faults
 from aws.emulators import REGION
@@ -35,6 +35,7 @@ from sequential_core.http import create_app
 from sequential_core.http.problems import problem_of
 from sequential_core.storage import MemoryStorage, objects
 from sequential_core.storage.dynamodb import ITEM_BYTES, DynamoDBStorage
+from sequential_core.testing import MovedClock
 
 # Every request tells which answer came before it, so a pause shows what was taken.
 CODE = 'const a = await fetch("http://a/first"); const b = await fetch("http://a/after " + a); [a, b]'

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 
-from contracts.tasks import MICROSECOND, NOW, MovedClock, a_task, as_loaded, tasks
+from contracts.tasks import MICROSECOND, a_task, as_loaded, tasks
 from sequential_core.errors import (
     CallerError,
     InvalidRequestError,
@@ -27,6 +27,7 @@ from sequential_core.errors import (
 )
 from sequential_core.model import PendingRequest, Status, Task
 from sequential_core.storage.base import RevisionedStorage
+from sequential_core.testing import NOW, MovedClock
 
 MIB = 1 << 20
 

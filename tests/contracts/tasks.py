@@ -20,22 +20,9 @@ from sequential_core.model import (
     TakenAnswer,
     Task,
 )
+from sequential_core.testing import NOW
 
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-
-
-class MovedClock:
-    """Says what time it is, and moves only when told."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, by: timedelta) -> None:
-        self.now += by
 
 
 def a_task(task_id: str = "task-1", **fields: Any) -> Task:

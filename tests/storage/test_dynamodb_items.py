@@ -11,12 +11,13 @@ import boto3
 import botocore.exceptions
 import moto
 import pytest
-from contracts.tasks import MICROSECOND, NOW, MovedClock, a_task, as_loaded
+from contracts.tasks import MICROSECOND, a_task, as_loaded
 
 from sequential_core.errors import StorageBusyError, StorageError, StorageFormatError, StorageFullError, TaskExistsError
 from sequential_core.model import Status
 from sequential_core.storage import aws, items, objects
 from sequential_core.storage.dynamodb import DynamoDBStorage
+from sequential_core.testing import NOW, MovedClock
 
 DAY = timedelta(days=1)
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from contracts.storage import StorageContract
-from contracts.tasks import NOW, a_task, as_loaded
+from contracts.tasks import a_task, as_loaded
 
 from sequential_core.errors import (
     StorageBusyError,
@@ -19,6 +19,7 @@ from sequential_core.errors import (
     TaskConflictError,
 )
 from sequential_core.storage.sqlite import SqliteStorage
+from sequential_core.testing import NOW
 
 
 @pytest.fixture

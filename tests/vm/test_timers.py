@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from contracts.tasks import NOW, MovedClock
 from support import completed
 
 from sequential_core.model import ErrorAnswer, ValueAnswer
+from sequential_core.testing import NOW, MovedClock
 from sequential_core.vm import driver
 
 URL = "https://api.test/"
