@@ -43,8 +43,8 @@ def with_program(_context, body):
 def with_base64(_context, body):
     """A body said to be base64 is, which depends on another field than its own."""
     given = body.get("response") if isinstance(body, dict) else None
-    if isinstance(given, dict) and given.get("bodyEncoding") == "base64" and isinstance(given.get("body"), str):
-        encoded = base64.b64encode(given["body"].encode(errors="replace")).decode()
+    if isinstance(given, dict) and given.get("bodyEncoding") == "base64":
+        encoded = base64.b64encode(repr(given.get("body")).encode(errors="replace")).decode()
         return {**body, "response": {**given, "body": encoded}}
     return body
 
@@ -127,14 +127,15 @@ def test_the_description_is_true_in_many_examples(app):
 
 
 @pytest.mark.parametrize(
-    ("path", "wrong"),
+    ("path", "wrong", "max_examples"),
     [
-        (("components", "schemas", "Task", "properties", "revision"), {"type": "string"}),
-        (("paths", "/tasks", "post", "responses"), {"200": {"description": "?"}}),
-        (("components", "schemas", "ExecuteBody", "additionalProperties"), True),
+        (("components", "schemas", "Task", "properties", "revision"), {"type": "string"}, 3),
+        (("paths", "/tasks", "post", "responses"), {"200": {"description": "?"}}, 3),
+        # Not every body that is made has a field that nobody knows.
+        (("components", "schemas", "ExecuteBody", "additionalProperties"), True, 15),
     ],
 )
-def test_a_description_that_is_wrong_is_found(app, monkeypatch, path, wrong):
+def test_a_description_that_is_wrong_is_found(app, monkeypatch, path, wrong, max_examples):
     from sequential_core.http import openapi, operations
 
     described = openapi.document()
@@ -143,5 +144,5 @@ def test_a_description_that_is_wrong_is_found(app, monkeypatch, path, wrong):
         part = part[name]
     part[path[-1]] = wrong
     monkeypatch.setattr(operations, "_description", lambda: operations._json(described))
-    found, _, _ = run(app, max_examples=3)
+    found, _, _ = run(app, max_examples)
     assert found
