@@ -105,7 +105,7 @@ def test_sam_build_makes_a_package_of_each_function_for_the_architecture_that_wa
     # arm64 is the default of the template.
     options = () if architecture == "arm64" else ("--parameter-overrides", "Architecture=x86_64")
     printed = sam("build", "--build-dir", tmp_path / "build", *options, folder=tmp_path)
-    assert "MB unzipped, of 80 allowed" in printed
+    assert "MB unzipped, of 100 allowed" in printed
     machine = {"arm64": "aarch64", "x86_64": "x86_64"}[architecture]
     for function in ("ExecuteFunction", "ResumeFunction", "TaskFunction", "ApiFunction"):
         package = tmp_path / "build" / function
