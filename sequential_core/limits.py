@@ -9,7 +9,7 @@ from sequential_core.errors import InvalidRequestError
 KIB = 1024
 MIB = 1024 * KIB
 
-# The guest takes 4.2 MiB, and the engine needs a margin; below this no program could do anything.
+# The guest takes 4 MiB, and the engine needs a margin; below this no program could do anything.
 _LEAST_MEMORY_BYTES = 8 * MIB
 
 # WebAssembly memory with 32-bit addresses.
@@ -25,7 +25,7 @@ class Limits:
 
     Attributes:
         cpu_seconds: CPU time of the thread that runs the guest.
-        memory_bytes: the guest's whole memory, with its stack and the 3.2 MiB of its image.
+        memory_bytes: the guest's whole memory, with its stack and the 3 MiB of its image.
         code_bytes: the posted code in UTF-8.
         answer_bytes: an answer as JSON; a larger one is refused, the task stays paused.
         pending_requests: requests that wait for an answer at one pause.
