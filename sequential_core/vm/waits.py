@@ -49,14 +49,14 @@ def parse(text: bytes) -> tuple[tuple[PendingRequest, ...], Timers | None]:
     Raises:
         ValueError: it is not what the prelude writes.
     """
-    requests, timers = json.loads(text)
     try:
+        requests, timers = json.loads(text)
         pending = tuple(_checked(PendingRequest(**each)) for each in requests)
         if timers is None:
             return pending, None
         soonest = tuple(PendingTimer(number, _instant(due)) for number, due in timers["soonest"])
         return pending, Timers(timers["count"], timers["keeping"], _instant(timers["wakeAt"]), soonest)
-    except (TypeError, KeyError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError("it has other members") from error
 
 

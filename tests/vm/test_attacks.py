@@ -180,7 +180,16 @@ def test_no_header_of_a_request_ends_its_line(code):
 
 
 @pytest.mark.parametrize(
-    "text", [[], [[{"id": 1, "url": "http://a/", "x": 1}], None], [[{"id": 1}], None], [[1], None]]
+    "text",
+    [
+        [],
+        [[{"id": 1, "url": "http://a/", "x": 1}], None],
+        [[{"id": 1}], None],
+        5,
+        [5, None],
+        [[{"id": 1, "url": "http://a/", "headers": "x"}], None],
+        [[1], None],
+    ],
 )
 def test_a_text_that_the_prelude_does_not_write_is_refused(text):
     with pytest.raises(ValueError):
