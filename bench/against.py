@@ -31,7 +31,10 @@ REFERENCE = (
 HOPS = f"""
 import json, time
 from sequential_core.model import ValueAnswer
-from sequential_core.vm import driver
+try:
+    from sequential_core.vm import program as driver
+except ImportError:  # before it had that name
+    from sequential_core.vm import driver
 first = driver.start({REFERENCE!r})
 alice = {{1: ValueAnswer({{"id": 1, "name": "Alice"}})}}
 def timed(step):

@@ -24,8 +24,8 @@ from unittest import mock
 
 from sequential_core import MemoryStorage, SequentialFlow, SqliteStorage
 from sequential_core.model import ValueAnswer
-from sequential_core.vm import driver
 from sequential_core.vm import guest as guests
+from sequential_core.vm import program as programs
 
 HOPS = 200
 WARM_UP = 5
@@ -73,15 +73,15 @@ def row(name: str, what: str, times: tuple[float, float] | None, size: int | Non
     print(f"{name:3} {what:46} {shown:23} {'' if size is None else f'{size:>8} bytes'}".rstrip(), flush=True)
 
 
-def pause(code: str) -> driver.Suspended:
-    outcome = driver.start(code)
-    assert isinstance(outcome, driver.Suspended), outcome
+def pause(code: str) -> programs.Suspended:
+    outcome = programs.start(code)
+    assert isinstance(outcome, programs.Suspended), outcome
     return outcome
 
 
-def answer(paused: driver.Suspended, value: object) -> driver.Suspended:
-    outcome = driver.resume(paused.state, {paused.requests[0].id: ValueAnswer(value)})
-    assert isinstance(outcome, driver.Suspended), outcome
+def answer(paused: programs.Suspended, value: object) -> programs.Suspended:
+    outcome = programs.resume(paused.state, {paused.requests[0].id: ValueAnswer(value)})
+    assert isinstance(outcome, programs.Suspended), outcome
     return outcome
 
 

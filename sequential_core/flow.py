@@ -52,7 +52,7 @@ from sequential_core.model import (
 from sequential_core.storage.base import Clock, RevisionedStorage, Storage, TaskPage, system_clock
 from sequential_core.storage.plain import PlainStorage
 from sequential_core.storage.url import default_url, shared_storage
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 DEFAULT_TTL = timedelta(hours=2)
 
@@ -194,7 +194,7 @@ class SequentialFlow:
             ttl=self._ttl if ttl is None else check_duration("ttl", ttl),
             retain=self._retain if retain is None else check_duration("retain", retain),
             language=written_in,
-            code_sha256=hashlib.sha256(driver.encode_code(code, self._limits)).hexdigest(),
+            code_sha256=hashlib.sha256(programs.encode_code(code, self._limits)).hexdigest(),
             code=code,
         )
         if idempotency_key is not None:
@@ -365,7 +365,7 @@ class SequentialFlow:
             return None
         return max((paused.wake_at - self._clock()).total_seconds(), 0.0)
 
-    def _start(self, code: str, language: Language) -> driver.Outcome:
+    def _start(self, code: str, language: Language) -> programs.Outcome:
         if language is Language.JAVASCRIPT:
             return self._start_javascript(code)
         from sequential_core import typescript  # which JavaScript does without
@@ -376,8 +376,8 @@ class SequentialFlow:
         except CodeSyntaxError as error:
             raise typescript.named(error, code) from None
 
-    def _start_javascript(self, code: str) -> driver.Outcome:
-        return driver.start(code, self._limits, self._guest_clock, pause_everywhere=self._pause_everywhere)
+    def _start_javascript(self, code: str) -> programs.Outcome:
+        return programs.start(code, self._limits, self._guest_clock, pause_everywhere=self._pause_everywhere)
 
     def _hop(self, keep: RevisionedStorage, stored: Task, request_id: int | None, given: GivenAnswer) -> Task:
         if stored.vm_state is None:
@@ -387,7 +387,7 @@ class SequentialFlow:
         if request_id is not None and not isinstance(given.answer, NoAnswer):
             answers[request_id] = given.answer
         try:
-            outcome = driver.resume(
+            outcome = programs.resume(
                 stored.vm_state, answers, self._limits, self._guest_clock, pause_everywhere=self._pause_everywhere
             )
         except KeyError:
@@ -410,7 +410,7 @@ class SequentialFlow:
             self._observer.hop_ended(task, time.perf_counter() - began)
         return task
 
-    def _after(self, task: Task, outcome: driver.Outcome, previous: Status | None) -> Task:
+    def _after(self, task: Task, outcome: programs.Outcome, previous: Status | None) -> Task:
         """The task as a hop leaves it. It is to be stored if it has an `expires_at`."""
         now, before = self._clock(), task.paused_state
         task = replace(
@@ -426,7 +426,7 @@ class SequentialFlow:
             expires_at=None if task.retain is None else now + task.retain,
         )
         match outcome:
-            case driver.Suspended(state, requests, timers):
+            case programs.Suspended(state, requests, timers):
                 made = [request.id for request in requests] + ([] if before is None else [before.requests])
                 wake_at = None if timers is None else timers.wake_at
                 task = replace(
@@ -448,9 +448,9 @@ class SequentialFlow:
                         wake_at=wake_at,
                     ),
                 )
-            case driver.Completed(result):
+            case programs.Completed(result):
                 task = replace(task, status=Status.COMPLETED, result=result)
-            case driver.Failed(error):
+            case programs.Failed(error):
                 task = replace(task, status=Status.ERROR, error_detail=error)
         assert task.status in TRANSITIONS[previous], "a hop follows the table"
         return task

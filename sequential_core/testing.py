@@ -36,8 +36,8 @@ from sequential_core.model import (
     ValueAnswer,
     check_language,
 )
-from sequential_core.vm import driver
 from sequential_core.vm import guest as guests
+from sequential_core.vm import program as programs
 
 __all__ = [
     "After",
@@ -110,7 +110,7 @@ class UnexpectedRequestError(SequentialError, AssertionError):
 class EndlessProgramError(SequentialError, AssertionError):
     """The program waits for what never comes, or was paused too often."""
 
-    def __init__(self, waits: driver.Suspended, pauses: int) -> None:
+    def __init__(self, waits: programs.Suspended, pauses: int) -> None:
         what = [f"{request.method} {request.url}" for request in waits.requests] or ["timers"]
         super().__init__(f"after {pauses} pauses the program still waits for {', '.join(what)}")
         self.pauses = pauses
@@ -136,7 +136,7 @@ class Run:
         elapsed: how long it took, by its clock.
     """
 
-    outcome: driver.Completed | driver.Failed
+    outcome: programs.Completed | programs.Failed
     requests: tuple[PendingRequest, ...]
     logs: tuple[LogEntry, ...]
     pauses: int
@@ -149,14 +149,14 @@ class Run:
         Raises:
             ProgramFailedError: it ended with an error.
         """
-        if isinstance(self.outcome, driver.Failed):
+        if isinstance(self.outcome, programs.Failed):
             raise ProgramFailedError(self.outcome.error)
         return self.outcome.result
 
     @property
     def error(self) -> ErrorDetail | None:
         """How it failed; None if it did not."""
-        return self.outcome.error if isinstance(self.outcome, driver.Failed) else None
+        return self.outcome.error if isinstance(self.outcome, programs.Failed) else None
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -287,15 +287,15 @@ def run_program(
         from sequential_core import typescript  # which JavaScript does without
 
         code = typescript.strip(code, limits)
-    program = driver.Program(guests.current(), limits, clock, pause_everywhere=pause_everywhere)
+    program = programs.Program(guests.current(), limits, clock, pause_everywhere=pause_everywhere)
 
-    def go_on(paused: driver.Suspended, answers: dict[int, Answer]) -> driver.Outcome:
+    def go_on(paused: programs.Suspended, answers: dict[int, Answer]) -> programs.Outcome:
         if one_machine:
             return program.hop(lambda: program.settle(answers))
-        return driver.resume(paused.state, answers, limits, clock, pause_everywhere=pause_everywhere)
+        return programs.resume(paused.state, answers, limits, clock, pause_everywhere=pause_everywhere)
 
     return _to_the_end(
-        program.hop(lambda: program.begin(driver.encode_code(code, limits))),
+        program.hop(lambda: program.begin(programs.encode_code(code, limits))),
         go_on,
         _Mail(respond, clock, limits, None if seed is None else random.Random(seed)),
         most_pauses,
@@ -324,7 +324,7 @@ class _Mail:
         check_answer(answer, self._limits.answer_bytes)
         self._coming[request.id] = self.clock() + timedelta(seconds=after), answer
 
-    def receive(self, paused: driver.Suspended) -> dict[int, Answer] | None:
+    def receive(self, paused: programs.Suspended) -> dict[int, Answer] | None:
         """The next answer, or none if timers come first; moves the clock to it. None if nothing ever comes."""
         pending = {request.id for request in paused.requests}
         self._coming = {number: reply for number, reply in self._coming.items() if number in pending}
@@ -342,13 +342,13 @@ class _Mail:
 
 
 def _to_the_end(
-    outcome: driver.Outcome,
-    go_on: Callable[[driver.Suspended, dict[int, Answer]], driver.Outcome],
+    outcome: programs.Outcome,
+    go_on: Callable[[programs.Suspended, dict[int, Answer]], programs.Outcome],
     mail: _Mail,
     most_pauses: int,
 ) -> Run:
     began, pauses, logs = mail.clock(), 0, list(outcome.logs)
-    while isinstance(outcome, driver.Suspended):
+    while isinstance(outcome, programs.Suspended):
         pauses += 1
         for request in outcome.requests:
             mail.send(request)

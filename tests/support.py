@@ -11,13 +11,13 @@ from urllib.parse import unquote
 
 from sequential_core.limits import Limits
 from sequential_core.model import Answer, ErrorAnswer, LogEntry, PendingRequest, ValueAnswer
-from sequential_core.vm import driver
 from sequential_core.vm import guest as guests
+from sequential_core.vm import program as programs
 
 Respond = Callable[[PendingRequest], Answer]
 DEFAULT = Limits()
 
-Hop = Callable[[driver.Suspended, dict[int, Answer]], driver.Outcome]
+Hop = Callable[[programs.Suspended, dict[int, Answer]], programs.Outcome]
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class Run:
         pauses: how often it was suspended.
     """
 
-    outcome: driver.Completed | driver.Failed
+    outcome: programs.Completed | programs.Failed
     paths: tuple[str, ...]
     logs: tuple[LogEntry, ...]
     pauses: int
 
     @property
     def result(self) -> Any:
-        assert isinstance(self.outcome, driver.Completed), self.outcome
+        assert isinstance(self.outcome, programs.Completed), self.outcome
         return self.outcome.result
 
     @property
     def meaning(self) -> tuple[object, ...]:
         """Everything but the logs of the last hop, which `logs` has: what two runs must agree on."""
-        ended = self.outcome.result if isinstance(self.outcome, driver.Completed) else self.outcome.error
+        ended = self.outcome.result if isinstance(self.outcome, programs.Completed) else self.outcome.error
         return type(self.outcome), ended, self.paths, self.logs, self.pauses
 
 
@@ -83,23 +83,23 @@ def run_uncut(code: str, respond: Respond = echo, *, seed: int | None = None, li
         respond: the answer to a request.
         seed: of the order in which pending requests are answered, one at a time; oldest first if None.
     """
-    program = driver.Program(guests.current(), limits)
-    first = program.hop(lambda: program.begin(driver.encode_code(code, limits)))
+    program = programs.Program(guests.current(), limits)
+    first = program.hop(lambda: program.begin(programs.encode_code(code, limits)))
     return _to_the_end(first, lambda _paused, answers: program.hop(lambda: program.settle(answers)), respond, seed)
 
 
 def run_cut(code: str, respond: Respond = echo, *, seed: int | None = None, limits: Limits = DEFAULT) -> Run:
     """Runs a program that is encoded at every pause and goes on in a fresh machine."""
-    first = driver.start(code, limits)
-    return _to_the_end(first, lambda paused, answers: driver.resume(paused.state, answers, limits), respond, seed)
+    first = programs.start(code, limits)
+    return _to_the_end(first, lambda paused, answers: programs.resume(paused.state, answers, limits), respond, seed)
 
 
-def _to_the_end(outcome: driver.Outcome, hop: Hop, respond: Respond, seed: int | None) -> Run:
+def _to_the_end(outcome: programs.Outcome, hop: Hop, respond: Respond, seed: int | None) -> Run:
     order = None if seed is None else random.Random(seed)
     paths: dict[int, str] = {}
     logs = list(outcome.logs)
     pauses = 0
-    while isinstance(outcome, driver.Suspended):
+    while isinstance(outcome, programs.Suspended):
         pauses += 1
         paths.update((request.id, path(request)) for request in outcome.requests)
         request = order.choice(outcome.requests) if order else outcome.requests[0]
@@ -108,33 +108,33 @@ def _to_the_end(outcome: driver.Outcome, hop: Hop, respond: Respond, seed: int |
     return Run(outcome, tuple(paths[key] for key in sorted(paths)), tuple(logs), pauses)
 
 
-def suspended(code: str, limits: Limits = DEFAULT) -> driver.Suspended:
+def suspended(code: str, limits: Limits = DEFAULT) -> programs.Suspended:
     """The first pause of a program, which must have one."""
-    outcome = driver.start(code, limits)
-    assert isinstance(outcome, driver.Suspended), outcome
+    outcome = programs.start(code, limits)
+    assert isinstance(outcome, programs.Suspended), outcome
     return outcome
 
 
 def completed(code: str, limits: Limits = DEFAULT) -> Any:
     """The result of a program, which must complete without a pause."""
-    outcome = driver.start(code, limits)
-    assert isinstance(outcome, driver.Completed), outcome
+    outcome = programs.start(code, limits)
+    assert isinstance(outcome, programs.Completed), outcome
     return outcome.result
 
 
-def failed(code: str, limits: Limits = DEFAULT) -> driver.Failed:
+def failed(code: str, limits: Limits = DEFAULT) -> programs.Failed:
     """How a program fails, which must do so without a pause."""
-    outcome = driver.start(code, limits)
-    assert isinstance(outcome, driver.Failed), outcome
+    outcome = programs.start(code, limits)
+    assert isinstance(outcome, programs.Failed), outcome
     return outcome
 
 
-def answered(code: str, *answers: Answer, limits: Limits = DEFAULT) -> driver.Outcome:
+def answered(code: str, *answers: Answer, limits: Limits = DEFAULT) -> programs.Outcome:
     """Where a program stands after its oldest request was answered, as often as there are answers."""
-    outcome = driver.start(code, limits)
+    outcome = programs.start(code, limits)
     for answer in answers:
-        assert isinstance(outcome, driver.Suspended), outcome
-        outcome = driver.resume(outcome.state, {outcome.requests[0].id: answer}, limits)
+        assert isinstance(outcome, programs.Suspended), outcome
+        outcome = programs.resume(outcome.state, {outcome.requests[0].id: answer}, limits)
     return outcome
 
 

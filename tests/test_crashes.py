@@ -14,7 +14,7 @@ import pytest
 
 from sequential_core import create_flow
 from sequential_core.storage import SqliteStorage
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 # What it keeps makes a state of some 50 pages of SQLite, so that there is an inside of the save.
 CODE = """
@@ -48,7 +48,7 @@ class _Telling(SqliteStorage):
 
 def _resume(path, task_id, pipe):
     """Resumes one task, then waits to be killed."""
-    driver.start("1")  # loads the engine
+    programs.start("1")  # loads the engine
     flow = create_flow(_Telling(path, pipe.send))
     flow.get_task(task_id)  # opens the file
     pipe.send("ready")

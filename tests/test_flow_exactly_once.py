@@ -20,7 +20,7 @@ from sequential_core.errors import (
 from sequential_core.model import Status
 from sequential_core.storage import MemoryStorage
 from sequential_core.testing import MovedClock
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 TWO = 'const a = await fetch("http://a/a"); const b = await fetch("http://a/b" + a); [a, b]'
 LOOP = 'let seen = []; for (let i = 0; i < 4; i++) seen.push(await fetch("http://a/u")); seen'
@@ -33,7 +33,7 @@ class Hops:
     def __init__(self, monkeypatch):
         self.count = 0
         for name in ("start", "resume"):
-            monkeypatch.setattr(driver, name, self._counted(getattr(driver, name)))
+            monkeypatch.setattr(programs, name, self._counted(getattr(programs, name)))
 
     def _counted(self, function):
         def counted(*arguments, **options):

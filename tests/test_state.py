@@ -18,8 +18,8 @@ from sequential_core import state as codec
 from sequential_core.errors import GuestMismatchError, StateCorruptedError, StateError, StateFormatError
 from sequential_core.model import ValueAnswer
 from sequential_core.state import State, decode, encode
-from sequential_core.vm import driver
 from sequential_core.vm import guest as guests
+from sequential_core.vm import program as programs
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
 import make as golden  # golden/ holds data, and the script that made it
@@ -52,8 +52,8 @@ def test_a_state_of_the_pinned_guest_is_resumed():
     guest = guests.current().sha256
     path = golden.paused_path(guest)
     assert path.exists(), f"no golden state of guest {guest}: it was pinned anew, so run tests/golden/make.py"
-    outcome = driver.resume(path.read_bytes(), {1: ValueAnswer(golden.ANSWER)})
-    assert outcome == driver.Completed(golden.RESULT, ())
+    outcome = programs.resume(path.read_bytes(), {1: ValueAnswer(golden.ANSWER)})
+    assert outcome == programs.Completed(golden.RESULT, ())
 
 
 # --- Damage --------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_every_byte_of_the_header_counts(offset):
 
 def test_a_state_of_another_guest_says_which_it_needs():
     with pytest.raises(GuestMismatchError) as caught:
-        driver.resume(build(), {1: ValueAnswer(None)})
+        programs.resume(build(), {1: ValueAnswer(None)})
     assert caught.value.needed == GUEST.hex()
     assert caught.value.installed == guests.installed()
 
@@ -171,12 +171,12 @@ def no_vm(monkeypatch):
     def refuse(*_):
         pytest.fail("damaged bytes reached a VM")
 
-    monkeypatch.setattr(driver, "Program", refuse)
+    monkeypatch.setattr(programs, "Program", refuse)
 
 
 def assert_refused(data: bytes) -> None:
     with pytest.raises(StateError):
-        driver.resume(data, {1: ValueAnswer(None)})
+        programs.resume(data, {1: ValueAnswer(None)})
 
 
 def assert_refused_with_flipped_bits(data: bytes, bits: Iterable[int]) -> None:
@@ -224,10 +224,10 @@ def test_a_valid_state_that_does_not_fit_its_guest_never_runs(change):
     base = {"guest": guests.current().sha256, "memory_pages": 40, "main": 1 << 20, "runs": ()}
     data = encode(State(**{**base, **change}))
     try:
-        outcome = driver.resume(data, {})
+        outcome = programs.resume(data, {})
     except StateError:
         return
-    assert isinstance(outcome, driver.Failed)
+    assert isinstance(outcome, programs.Failed)
     assert outcome.error.kind == "memory_limit"
 
 

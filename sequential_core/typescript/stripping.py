@@ -54,7 +54,7 @@ def strip(code: str, limits: Limits) -> str:
     """The code without its types, as JavaScript. Every line and column of it is that of the code.
 
     Args:
-        code: TypeScript, as `driver.encode_code` lets it pass.
+        code: TypeScript, as `program.encode_code` lets it pass.
         limits: how much memory and CPU time it may take.
 
     Raises:

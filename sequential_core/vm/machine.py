@@ -37,7 +37,7 @@ _LEAD = b"\n\n"
 # What the posted code is called in its stack traces.
 FILE_NAME = "task.js"
 
-# What the prelude is called there, as the engine says of its own functions; the driver takes its frames out.
+# What the prelude is called there, as the engine says of its own functions; `program` takes its frames out.
 PRELUDE_NAME = "native"
 
 # The engine gives up before the store does, so that the code sees an `out of memory` it can catch.

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sequential_core.state import FORMAT_VERSION, State, encode
-from sequential_core.vm import driver
 from sequential_core.vm import guest as guests
+from sequential_core.vm import program as programs
 
 HERE = Path(__file__).parent
 
@@ -53,8 +53,8 @@ def paused_path(guest: str) -> Path:
 def main() -> None:
     if not synthetic_path().exists():
         synthetic_path().write_bytes(encode(SYNTHETIC))
-    outcome = driver.start(PROGRAM)
-    assert isinstance(outcome, driver.Suspended), outcome
+    outcome = programs.start(PROGRAM)
+    assert isinstance(outcome, programs.Suspended), outcome
     paused_path(guests.current().sha256).write_bytes(outcome.state)
 
 

@@ -9,7 +9,8 @@ from support import answered, completed, failed, suspended
 from sequential_core.answers import nested_too_deeply
 from sequential_core.limits import Limits
 from sequential_core.model import ErrorKind, ResponseAnswer, ValueAnswer
-from sequential_core.vm import driver, waits
+from sequential_core.vm import program as programs
+from sequential_core.vm import waits
 
 
 def test_a_trap_in_a_call_of_the_host_ends_the_program():
@@ -19,9 +20,9 @@ def test_a_trap_in_a_call_of_the_host_ends_the_program():
     let r; try { JSON.stringify(mk()) } catch (e) { r = e }
     await fetch('http://a/x'); String(r)
     """
-    outcome = driver.start(code)
-    if isinstance(outcome, driver.Suspended):  # the engine's own count came first, in order
-        assert driver.resume(outcome.state, {1: ValueAnswer(0)}).result.startswith("RangeError")
+    outcome = programs.start(code)
+    if isinstance(outcome, programs.Suspended):  # the engine's own count came first, in order
+        assert programs.resume(outcome.state, {1: ValueAnswer(0)}).result.startswith("RangeError")
     else:
         assert outcome.error.kind in (ErrorKind.STACK_LIMIT, ErrorKind.CPU_LIMIT)
 
@@ -31,8 +32,8 @@ def test_a_fetch_inside_of_a_fetch_has_an_id_of_its_own():
         "var inner; fetch({ toString() { inner = fetch('http://a/inner'); return 'http://a/outer' } }); 1"
     )
     assert [(request.id, request.url) for request in paused.requests] == [(1, "http://a/inner"), (2, "http://a/outer")]
-    then = driver.resume(paused.state, {1: ValueAnswer(1), 2: ValueAnswer(2)})
-    assert then == driver.Completed(1, ())
+    then = programs.resume(paused.state, {1: ValueAnswer(1), 2: ValueAnswer(2)})
+    assert then == programs.Completed(1, ())
 
 
 @pytest.mark.parametrize("change", ["v.id = 41", "delete v.url", "v.headers = [1]", "throw 1", "v.evil = 1"])
@@ -72,7 +73,7 @@ def test_what_an_error_says_is_cut():
 
 def test_requests_are_bounded_together():
     code = "for (let i = 0; i < 10; i++) fetch('http://a/x', { method: 'POST', body: 'é'.repeat(1e5) }); 1"
-    outcome = driver.start(code, Limits(request_bytes=1_000_000))
+    outcome = programs.start(code, Limits(request_bytes=1_000_000))
     assert outcome.error.kind is ErrorKind.REQUEST_LIMIT
 
 
@@ -91,7 +92,7 @@ def test_scattered_changes_cost_a_bounded_number_of_runs():
     code = "const t = new Float64Array(1 << 20); for (let i = 0; i < t.length; i += 3) t[i] = i;"
     code += "await fetch('http://a/x'); t[3]"
     paused = suspended(code)
-    assert driver.resume(paused.state, {1: ValueAnswer(0)}) == driver.Completed(3, ())
+    assert programs.resume(paused.state, {1: ValueAnswer(0)}) == programs.Completed(3, ())
 
 
 def test_a_status_is_a_number():
@@ -102,7 +103,7 @@ def test_a_status_is_a_number():
 @pytest.mark.parametrize("depth", [1000, 1200])
 def test_async_functions_nest_a_thousand_deep(depth):
     code = f"async function f(n) {{ return n === 0 ? await fetch('http://a/x') : 1 + await f(n - 1) }} await f({depth})"
-    assert answered(code, ValueAnswer(5)) == driver.Completed(depth + 5, ())
+    assert answered(code, ValueAnswer(5)) == programs.Completed(depth + 5, ())
 
 
 def test_a_hashbang_is_a_comment():
@@ -154,9 +155,9 @@ BROKEN = [
 
 @pytest.mark.parametrize("code", BROKEN)
 def test_a_broken_platform_ends_no_more_than_the_task(code):
-    outcome = driver.start(code)
-    assert isinstance(outcome, driver.Completed | driver.Suspended | driver.Failed)
-    if isinstance(outcome, driver.Failed):
+    outcome = programs.start(code)
+    assert isinstance(outcome, programs.Completed | programs.Suspended | programs.Failed)
+    if isinstance(outcome, programs.Failed):
         assert "Error" in outcome.error.name
         assert "argument" not in outcome.error.message, "no word of Python's"
 
@@ -171,12 +172,12 @@ HEADERS = [
 
 @pytest.mark.parametrize("code", HEADERS)
 def test_no_header_of_a_request_ends_its_line(code):
-    outcome = driver.start(f"let input = 'http://a/', init = {{ method: 'POST' }}; {code}; await fetch(input, init)")
-    if isinstance(outcome, driver.Suspended):
+    outcome = programs.start(f"let input = 'http://a/', init = {{ method: 'POST' }}; {code}; await fetch(input, init)")
+    if isinstance(outcome, programs.Suspended):
         (request,) = outcome.requests
         assert not any(mark in text for pair in request.headers.items() for text in pair for mark in "\r\n")
     else:
-        assert isinstance(outcome, driver.Failed)
+        assert isinstance(outcome, programs.Failed)
 
 
 @pytest.mark.parametrize(
@@ -219,17 +220,17 @@ def test_a_request_that_none_may_be_is_refused(field):
 
 
 def test_a_header_full_of_spaces_costs_no_more_than_its_length():
-    outcome = driver.start("(await fetch('http://a/')).headers.get('x').length")
-    assert isinstance(outcome, driver.Suspended)
+    outcome = programs.start("(await fetch('http://a/')).headers.get('x').length")
+    assert isinstance(outcome, programs.Suspended)
     answer = ResponseAnswer(headers={"x": "a" + " " * 100_000 + "b"})
-    done = driver.resume(outcome.state, {1: answer}, Limits(cpu_seconds=2))
-    assert isinstance(done, driver.Completed)
+    done = programs.resume(outcome.state, {1: answer}, Limits(cpu_seconds=2))
+    assert isinstance(done, programs.Completed)
     assert done.result == 100_002
 
 
 def test_half_a_surrogate_pair_in_a_long_answer_is_replaced():
-    outcome = driver.start("[...(await (await fetch('http://a/')).bytes()).slice(0, 3)]")
-    assert isinstance(outcome, driver.Suspended)
-    done = driver.resume(outcome.state, {1: ResponseAnswer(body="\ud800" * 5000)})
-    assert isinstance(done, driver.Completed)
+    outcome = programs.start("[...(await (await fetch('http://a/')).bytes()).slice(0, 3)]")
+    assert isinstance(outcome, programs.Suspended)
+    done = programs.resume(outcome.state, {1: ResponseAnswer(body="\ud800" * 5000)})
+    assert isinstance(done, programs.Completed)
     assert done.result == [0xEF, 0xBF, 0xBD]

@@ -7,11 +7,11 @@ from support import DEFAULT, answered, suspended
 
 from sequential_core.limits import Limits
 from sequential_core.model import LogEntry, ValueAnswer
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 
 def logs_of(code: str, limits: Limits = DEFAULT) -> list[LogEntry]:
-    return list(driver.start(code, limits).logs)
+    return list(programs.start(code, limits).logs)
 
 
 @pytest.mark.parametrize("level", ["log", "info", "warn", "error", "debug"])
@@ -67,8 +67,8 @@ def test_each_hop_has_its_own_logs():
 
 @pytest.mark.parametrize("end", ["throw new Error('x')", "for (;;);", "await new Promise(() => {})"])
 def test_logs_of_a_failed_hop_are_kept(end):
-    outcome = driver.start(f"console.log('seen'); {end}", Limits(cpu_seconds=0.1))
-    assert isinstance(outcome, driver.Failed)
+    outcome = programs.start(f"console.log('seen'); {end}", Limits(cpu_seconds=0.1))
+    assert isinstance(outcome, programs.Failed)
     assert outcome.logs == (LogEntry("log", "seen"),)
 
 

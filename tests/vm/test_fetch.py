@@ -6,7 +6,7 @@ import pytest
 from support import answered, completed, failed, suspended
 
 from sequential_core.model import ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 
 def request_of(code: str) -> PendingRequest:
@@ -17,7 +17,7 @@ def request_of(code: str) -> PendingRequest:
 def result_of(code: str, answer: ResponseAnswer) -> object:
     """The result of a program in which `r` is the answer."""
     outcome = answered(f"const r = await fetch('http://a/x'); {code}", answer)
-    assert isinstance(outcome, driver.Completed), outcome
+    assert isinstance(outcome, programs.Completed), outcome
     return outcome.result
 
 
@@ -240,7 +240,7 @@ def test_a_clone_is_read_by_itself():
 def test_a_response_is_read_at_a_later_hop():
     code = "const r = await fetch('http://a/a'); await fetch('http://a/b'); r.json()"
     outcome = answered(code, NOT_FOUND, ValueAnswer(None))
-    assert outcome == driver.Completed({"why": "gone"}, ())
+    assert outcome == programs.Completed({"why": "gone"}, ())
 
 
 def test_a_body_that_is_not_json_rejects_with_a_syntax_error():
@@ -253,12 +253,12 @@ def test_a_failed_fetch_rejects_with_a_type_error(message):
     outcome = answered(
         "try { await fetch('http://a/x') } catch (e) { [e instanceof TypeError, e.message] }", ErrorAnswer(message)
     )
-    assert outcome == driver.Completed([True, message], ())
+    assert outcome == programs.Completed([True, message], ())
 
 
 def test_a_failed_fetch_that_nobody_catches_fails_the_program():
     outcome = answered("await fetch('http://a/x')", ErrorAnswer("no route"))
-    assert isinstance(outcome, driver.Failed)
+    assert isinstance(outcome, programs.Failed)
     assert str(outcome.error) == "TypeError: no route"
 
 
@@ -266,7 +266,7 @@ def test_a_failed_fetch_that_nobody_catches_fails_the_program():
 def test_an_answer_that_is_not_json_never_reaches_the_program(value):
     paused = suspended("await fetch('http://a/x')")
     with pytest.raises((ValueError, TypeError)):
-        driver.resume(paused.state, {1: ValueAnswer(value)})
+        programs.resume(paused.state, {1: ValueAnswer(value)})
 
 
 def test_a_form_goes_out_as_text_from_a_clone_too():

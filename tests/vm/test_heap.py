@@ -12,8 +12,9 @@ from support import suspended
 
 from sequential_core import state as codec
 from sequential_core.model import ValueAnswer
-from sequential_core.vm import driver, heap, snapshot
 from sequential_core.vm import guest as guests
+from sequential_core.vm import heap, snapshot
+from sequential_core.vm import program as programs
 from sequential_core.vm.heap import Unexpected
 
 # What they leave behind: nothing; large free chunks; many free cells of every size; both, under live objects.
@@ -96,7 +97,7 @@ def test_a_program_goes_on_whatever_its_garbage_holds(name, seed):
     base = guests.current().base
     runs = codec.difference(memory, base, codec.changed_pages(memory, base))
     spoiled = codec.encode(codec.State(state.guest, state.memory_pages, state.main, runs))
-    assert driver.resume(spoiled, {1: ValueAnswer("answer")}) == driver.Completed(PROGRAMS[name][1], ())
+    assert programs.resume(spoiled, {1: ValueAnswer("answer")}) == programs.Completed(PROGRAMS[name][1], ())
 
 
 def test_garbage_costs_no_bytes_of_state():
@@ -234,4 +235,4 @@ def test_a_heap_that_is_not_understood_costs_bytes_and_nothing_else(broken, monk
     monkeypatch.setattr(heap, broken, unexpected)
     state = suspended(code).state
     assert len(state) > usual
-    assert driver.resume(state, {1: ValueAnswer(0)}) == driver.Completed(result, ())
+    assert programs.resume(state, {1: ValueAnswer(0)}) == programs.Completed(result, ())

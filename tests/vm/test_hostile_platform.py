@@ -13,7 +13,7 @@ from support import completed, failed, suspended
 from sequential_core.limits import Limits
 from sequential_core.model import Answer, ErrorKind, LogEntry, ResponseAnswer, ValueAnswer
 from sequential_core.testing import run_program
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 SHORT = Limits(cpu_seconds=1)
 
@@ -48,9 +48,9 @@ def resumed_in(code: str, answer: Answer) -> tuple[object, float]:
     """The result of code in which `r` is the answer, and the CPU time of that hop."""
     paused = suspended(f"const r = await fetch('http://a/x'); {code}")
     began = time.thread_time()
-    outcome = driver.resume(paused.state, {1: answer})
+    outcome = programs.resume(paused.state, {1: answer})
     took = time.thread_time() - began
-    assert isinstance(outcome, driver.Completed), outcome
+    assert isinstance(outcome, programs.Completed), outcome
     return outcome.result, took
 
 
@@ -454,8 +454,8 @@ def test_a_rejection_is_reported_while_others_are_waited_for():
     ],
 )
 def test_the_console_takes_any_value(values, text):
-    outcome = driver.start(f"console.log({values}); 5")
-    assert outcome == driver.Completed(5, (LogEntry("log", text),))
+    outcome = programs.start(f"console.log({values}); 5")
+    assert outcome == programs.Completed(5, (LogEntry("log", text),))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from support import answered, completed, failed, run_cut, suspended
 
 from sequential_core.model import LogEntry, ResponseAnswer, ValueAnswer
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 # --- Chance and time -----------------------------------------------------------------------------
 
@@ -16,8 +16,8 @@ DRAWS = "Array.from({ length: 4 }, Math.random)"
 
 
 def resumed(state: bytes) -> object:
-    outcome = driver.resume(state, {1: ValueAnswer(None)})
-    assert isinstance(outcome, driver.Completed), outcome
+    outcome = programs.resume(state, {1: ValueAnswer(None)})
+    assert isinstance(outcome, programs.Completed), outcome
     return outcome.result
 
 
@@ -103,15 +103,15 @@ def test_the_stack_of_an_error_shows_the_posted_code_only(code):
     ],
 )
 def test_the_code_sees_no_frames_of_the_prelude(code):
-    outcome = driver.start(code)
-    if isinstance(outcome, driver.Suspended):
-        outcome = driver.resume(outcome.state, {1: driver.ErrorAnswer("no route")})
-    assert isinstance(outcome, driver.Completed)
+    outcome = programs.start(code)
+    if isinstance(outcome, programs.Suspended):
+        outcome = programs.resume(outcome.state, {1: programs.ErrorAnswer("no route")})
+    assert isinstance(outcome, programs.Completed)
     assert "prelude" not in outcome.result
 
 
 def test_a_trace_shows_the_posted_code_only():
-    (entry,) = driver.start("console.trace('here')").logs
+    (entry,) = programs.start("console.trace('here')").logs
     assert "prelude" not in entry.message
 
 
@@ -173,10 +173,10 @@ def test_requests_and_answers_survive_a_ruined(target):
     (first,) = paused.requests
     assert (first.id, first.url, first.method, first.body) == (1, "http://a/a", "POST", "b")
     assert first.headers == {"content-type": "text/plain;charset=UTF-8"}
-    second = driver.resume(paused.state, {1: ValueAnswer(1)})
-    assert isinstance(second, driver.Suspended), second
+    second = programs.resume(paused.state, {1: ValueAnswer(1)})
+    assert isinstance(second, programs.Suspended), second
     assert [(request.id, request.url) for request in second.requests] == [(2, "http://a/b")]
-    assert driver.resume(second.state, {2: ValueAnswer(2)}) == driver.Completed(3, ())
+    assert programs.resume(second.state, {2: ValueAnswer(2)}) == programs.Completed(3, ())
 
 
 @pytest.mark.parametrize("target", [*TARGETS, BROKEN_STRING])
@@ -189,7 +189,7 @@ def test_a_pause_survives_what_is_ruined_after_it(target):
 @pytest.mark.parametrize("target", [*TARGETS[:-3], BROKEN_STRING, BROKEN_ARRAY])
 def test_responses_arrive_over_a_ruined(target):
     code = f"{ruin(target)} (await fetch('http://a/x')).status"
-    assert answered(code, ResponseAnswer(status=404, body="b", headers={})) == driver.Completed(404, ())
+    assert answered(code, ResponseAnswer(status=404, body="b", headers={})) == programs.Completed(404, ())
 
 
 @pytest.mark.parametrize("target", ["Object", "Array", "JSON", "Function", "RegExp", "Map", "Set", BROKEN_STRING])
@@ -211,7 +211,7 @@ def test_errors_are_described_over_a_ruined(target):
 def test_inherited_properties_do_not_reach_a_request(pollution):
     paused = suspended(f"{pollution}; (await fetch('http://a/a')) + 1")
     assert [(request.id, request.url, request.headers) for request in paused.requests] == [(1, "http://a/a", {})]
-    assert driver.resume(paused.state, {1: ValueAnswer(1)}) == driver.Completed(2, ())
+    assert programs.resume(paused.state, {1: ValueAnswer(1)}) == programs.Completed(2, ())
 
 
 def test_headers_are_taken_over_a_ruined_array():

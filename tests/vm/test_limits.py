@@ -11,7 +11,7 @@ from support import answered, failed, suspended
 from sequential_core import state as codec
 from sequential_core.limits import MIB, Limits
 from sequential_core.model import ErrorKind, ValueAnswer
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 from sequential_core.vm.machine import Machine
 
 SHORT = Limits(cpu_seconds=0.2)
@@ -49,10 +49,10 @@ def test_what_does_not_end_is_ended(code):
 
 def test_a_loop_after_a_pause_is_ended_and_the_state_is_still_good():
     paused = suspended("const n = await fetch('http://a/x'); while (n); n")
-    ended = driver.resume(paused.state, {1: ValueAnswer(1)}, SHORT)
-    assert isinstance(ended, driver.Failed)
+    ended = programs.resume(paused.state, {1: ValueAnswer(1)}, SHORT)
+    assert isinstance(ended, programs.Failed)
     assert ended.error.kind is ErrorKind.CPU_LIMIT
-    assert driver.resume(paused.state, {1: ValueAnswer(0)}, SHORT) == driver.Completed(0, ())
+    assert programs.resume(paused.state, {1: ValueAnswer(0)}, SHORT) == programs.Completed(0, ())
 
 
 def test_every_hop_has_the_whole_time():
@@ -60,35 +60,37 @@ def test_every_hop_has_the_whole_time():
         "for (let i = 0; i < 4; i++) {"
         "  const end = Date.now() + 80; while (Date.now() < end); await fetch('http://a/x') } 'done'"
     )
-    assert answered(code, *[ValueAnswer(0)] * 4, limits=Limits(cpu_seconds=0.25)) == driver.Completed("done", ())
+    assert answered(code, *[ValueAnswer(0)] * 4, limits=Limits(cpu_seconds=0.25)) == programs.Completed("done", ())
 
 
 def test_a_hop_is_not_charged_for_the_time_it_waits(monkeypatch):
     """While the hop waits, its neighbour computes for longer than the hop may."""
     outcomes = []
-    neighbour = threading.Thread(target=lambda: outcomes.append(driver.start("for (;;);", Limits(cpu_seconds=0.4))))
+    neighbour = threading.Thread(target=lambda: outcomes.append(programs.start("for (;;);", Limits(cpu_seconds=0.4))))
 
     def wait(*_):
         neighbour.start()
         neighbour.join()
 
     monkeypatch.setattr(Machine, "_log", wait)
-    assert driver.start("console.log(); for (let i = 0; i < 1e6; i++); 'done'", SHORT) == driver.Completed("done", ())
+    assert programs.start("console.log(); for (let i = 0; i < 1e6; i++); 'done'", SHORT) == programs.Completed(
+        "done", ()
+    )
     assert outcomes[0].error.kind is ErrorKind.CPU_LIMIT
 
 
 def test_of_two_hops_at_the_same_time_only_the_looping_one_is_interrupted():
     together = threading.Barrier(2)
 
-    def run(code: str, limits: Limits) -> driver.Outcome:
+    def run(code: str, limits: Limits) -> programs.Outcome:
         together.wait()
-        return driver.start(code, limits)
+        return programs.start(code, limits)
 
     with ThreadPoolExecutor(2) as pool:
         looping = pool.submit(run, "for (;;);", SHORT)
         working = pool.submit(run, "const end = Date.now() + 500; while (Date.now() < end); 'done'", Limits())
         assert looping.result().error.kind is ErrorKind.CPU_LIMIT
-        assert working.result() == driver.Completed("done", ())
+        assert working.result() == programs.Completed("done", ())
 
 
 # --- Memory --------------------------------------------------------------------------------------
@@ -126,7 +128,7 @@ def test_running_out_of_memory_can_be_caught_and_the_program_pauses_and_goes_on(
     seen
     """
     outcome = answered(code, ValueAnswer(1), ValueAnswer(2), limits=SMALL)
-    assert outcome == driver.Completed(["out of memory", 1, "out of memory", 2], ())
+    assert outcome == programs.Completed(["out of memory", 1, "out of memory", 2], ())
 
 
 def test_the_memory_stays_within_its_limit():
@@ -137,25 +139,25 @@ def test_the_memory_stays_within_its_limit():
 def test_another_hop_may_have_more_memory():
     paused = suspended("await fetch('http://a/x'); new Uint8Array(16 * 2 ** 20).length", SMALL)
     assert kind_of_resumed(paused, SMALL) is ErrorKind.MEMORY_LIMIT
-    assert driver.resume(paused.state, {1: ValueAnswer(0)}, Limits()) == driver.Completed(16 * MIB, ())
+    assert programs.resume(paused.state, {1: ValueAnswer(0)}, Limits()) == programs.Completed(16 * MIB, ())
 
 
 def test_a_state_that_needs_more_memory_than_the_hop_may_have_fails():
     paused = suspended("const all = new Uint8Array(16 * 2 ** 20); await fetch('http://a/x'); all.length")
     assert kind_of_resumed(paused, SMALL) is ErrorKind.MEMORY_LIMIT
-    assert driver.resume(paused.state, {1: ValueAnswer(0)}) == driver.Completed(16 * MIB, ())
+    assert programs.resume(paused.state, {1: ValueAnswer(0)}) == programs.Completed(16 * MIB, ())
 
 
 def test_an_answer_that_does_not_fit_fails():
     paused = suspended("await fetch('http://a/x')", SMALL)
-    outcome = driver.resume(paused.state, {1: ValueAnswer("x" * 7_000_000)}, SMALL)
-    assert isinstance(outcome, driver.Failed)
+    outcome = programs.resume(paused.state, {1: ValueAnswer("x" * 7_000_000)}, SMALL)
+    assert isinstance(outcome, programs.Failed)
     assert outcome.error.kind is ErrorKind.MEMORY_LIMIT
 
 
-def kind_of_resumed(paused: driver.Suspended, limits: Limits) -> ErrorKind:
-    outcome = driver.resume(paused.state, {1: ValueAnswer(0)}, limits)
-    assert isinstance(outcome, driver.Failed), outcome
+def kind_of_resumed(paused: programs.Suspended, limits: Limits) -> ErrorKind:
+    outcome = programs.resume(paused.state, {1: ValueAnswer(0)}, limits)
+    assert isinstance(outcome, programs.Failed), outcome
     return outcome.error.kind
 
 
@@ -172,7 +174,7 @@ def test_endless_recursion_is_a_range_error():
 def test_endless_recursion_can_be_caught_and_the_program_goes_on():
     code = f"{RECURSION} const seen = []; for (let i = 0; i < 2; i++) {{ try {{ down() }} catch (e) {{ "
     code += "seen.push(e.name) } await fetch('http://a/x') } seen"
-    assert answered(code, ValueAnswer(0), ValueAnswer(0)) == driver.Completed(["RangeError", "RangeError"], ())
+    assert answered(code, ValueAnswer(0), ValueAnswer(0)) == programs.Completed(["RangeError", "RangeError"], ())
 
 
 @pytest.mark.parametrize(
@@ -201,12 +203,12 @@ def test_pending_requests_up_to_the_limit():
 def test_answered_requests_do_not_count():
     code = "for (let i = 0; i < 5; i++) await fetch('http://a/x'); 'done'"
     limits = Limits(pending_requests=1)
-    assert answered(code, *[ValueAnswer(0)] * 5, limits=limits) == driver.Completed("done", ())
+    assert answered(code, *[ValueAnswer(0)] * 5, limits=limits) == programs.Completed("done", ())
 
 
 @pytest.mark.parametrize(("code", "size"), [("'1234'", 6), ("'é😀'", 8), ("[1, 2]", 5), ("undefined", 4)])
 def test_the_result_counts_as_json_in_utf_8(code, size):
-    assert isinstance(driver.start(code, Limits(result_bytes=size)), driver.Completed)
+    assert isinstance(programs.start(code, Limits(result_bytes=size)), programs.Completed)
     assert kind_of(code, Limits(result_bytes=size - 1)) is ErrorKind.RESULT_LIMIT
 
 

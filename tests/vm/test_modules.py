@@ -7,7 +7,7 @@ import pytest
 from sequential_core import SequentialFlow
 from sequential_core.errors import CodeSyntaxError
 from sequential_core.testing import run_program
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 SAID = "is not supported: a task is one script, and there are no modules"
 
@@ -30,7 +30,7 @@ SAID = "is not supported: a task is one script, and there are no modules"
 )
 def test_a_statement_is_a_syntax_error_that_says_where(code, what, line, column):
     with pytest.raises(CodeSyntaxError) as caught:
-        driver.start(code)
+        programs.start(code)
     assert (caught.value.message, caught.value.line, caught.value.column) == (f"{what} {SAID}", line, column)
 
 
@@ -44,7 +44,7 @@ def test_the_statement_in_typescript():
 @pytest.mark.parametrize("code", ["const a = 'import' 5", "x.import y", "/* import */ )", "({ import: 1 2 })"])
 def test_other_errors_stay_what_they_are(code):
     with pytest.raises(CodeSyntaxError) as caught:
-        driver.start(code)
+        programs.start(code)
     assert SAID not in caught.value.message
 
 
@@ -79,6 +79,6 @@ def test_the_statement_in_evaluated_code_is_a_syntax_error(evaluate, code):
 
 def test_comments_without_end_do_not_hold_up_the_search():
     with pytest.raises(CodeSyntaxError):
-        driver.start("import" + "/**/" * 900 + "x y")
+        programs.start("import" + "/**/" * 900 + "x y")
     with pytest.raises(CodeSyntaxError):
-        driver.start("import " * 500 + "/*" * 1000 + "*/ x y")
+        programs.start("import " * 500 + "/*" * 1000 + "*/ x y")

@@ -12,7 +12,7 @@ from sequential_core.errors import CodeSyntaxError
 from sequential_core.limits import Limits
 from sequential_core.model import ErrorKind
 from sequential_core.testing import NEVER, After, Answers, ErrorAnswer, ValueAnswer, response, run_program
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 URL = "https://api.test/"
 
@@ -169,13 +169,13 @@ def test_generated_programs_mean_the_same_wherever_they_are_cut(steps, seed):
 
 def test_it_is_cut_before_every_job(monkeypatch):
     machines = set()
-    cut = driver.Program._cut
+    cut = programs.Program._cut
 
     def counted(program):
         machines.add(program._machine)
         cut(program)
 
-    monkeypatch.setattr(driver.Program, "_cut", counted)
+    monkeypatch.setattr(programs.Program, "_cut", counted)
     run_program("for (let i = 0; i < 20; i++) await null; 1", {}, pause_everywhere=True)
     assert len(machines) > 20, "each cut leaves a machine behind"
 

@@ -12,7 +12,7 @@ from support import number, run_cut, suspended
 
 from sequential_core.limits import Limits
 from sequential_core.model import ValueAnswer
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 
@@ -27,24 +27,28 @@ def output_of(script: str) -> str:
 FORK = """
 import os, sys, threading
 from sequential_core.limits import Limits
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 short = Limits(cpu_seconds=0.1)
 {before}
 child = os.fork()
 if child == 0:
-    print(driver.start("1 + 1").result, driver.start("for (;;);", short).error.kind, flush=True)
+    print(programs.start("1 + 1").result, programs.start("for (;;);", short).error.kind, flush=True)
     os._exit(0)
 _, status = os.waitpid(child, 0)
 assert status == 0, status
-print(driver.start("for (;;);", short).error.kind)
+print(programs.start("for (;;);", short).error.kind)
 """
 
 
 @needs_fork
 @pytest.mark.parametrize(
     "before",
-    ["driver.start('1')", "driver.start('for (;;);', short)", "from sequential_core.vm import guest; guest.current()"],
+    [
+        "programs.start('1')",
+        "programs.start('for (;;);', short)",
+        "from sequential_core.vm import guest; guest.current()",
+    ],
     ids=["a hop", "an interrupted hop", "no hop"],
 )
 def test_hops_of_a_forked_process_are_interrupted(before):
@@ -53,7 +57,7 @@ def test_hops_of_a_forked_process_are_interrupted(before):
 
 @needs_fork
 def test_a_fork_while_another_thread_runs_a_hop():
-    before = "threading.Thread(target=driver.start, args=('for (;;);', Limits(cpu_seconds=0.5)), daemon=True).start()"
+    before = "threading.Thread(target=programs.start, args=('for (;;);', Limits(cpu_seconds=0.5)), daemon=True).start()"
     assert output_of(FORK.format(before=before)).splitlines() == ["2 cpu_limit", "cpu_limit"]
 
 
@@ -65,15 +69,15 @@ def test_an_interrupt_from_the_keyboard_ends_a_hop(code):
     script = f"""
 import signal
 from sequential_core.limits import Limits
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
-driver.start("1")
+programs.start("1")
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 signal.setitimer(signal.ITIMER_REAL, 0.1)
 try:
-    driver.start({code!r}, Limits(cpu_seconds=2))
+    programs.start({code!r}, Limits(cpu_seconds=2))
 except KeyboardInterrupt:
-    print("interrupted", driver.start("1 + 1").result)
+    print("interrupted", programs.start("1 + 1").result)
 """
     assert output_of(script) == "interrupted 2"
 
@@ -81,7 +85,7 @@ except KeyboardInterrupt:
 def test_importing_the_engine_starts_no_thread_and_loads_no_guest():
     script = """
 import threading
-from sequential_core.vm import driver, guest, runtime
+from sequential_core.vm import program as programs, guest, runtime
 print(threading.active_count(), guest.load.cache_info().currsize, runtime._ticker._ticking)
 """
     assert output_of(script) == "1 0 False"
@@ -97,7 +101,7 @@ def test_many_threads_run_programs_at_the_same_time():
 
 def test_logs_of_threads_are_not_mixed():
     def logged(n: int) -> set[str]:
-        outcome = driver.start(f"for (let i = 0; i < 50; i++) console.log('{n}')")
+        outcome = programs.start(f"for (let i = 0; i < 50; i++) console.log('{n}')")
         return {entry.message for entry in outcome.logs}
 
     with ThreadPoolExecutor(8) as pool:
@@ -107,18 +111,18 @@ def test_logs_of_threads_are_not_mixed():
 def test_a_state_goes_on_in_another_thread_and_another_process():
     state = suspended("const a = [1]; a.push(await fetch('http://a/x')); a").state
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(driver.resume, state, {1: ValueAnswer(2)}).result() == driver.Completed([1, 2], ())
+        assert pool.submit(programs.resume, state, {1: ValueAnswer(2)}).result() == programs.Completed([1, 2], ())
     script = f"""
 from sequential_core.model import ValueAnswer
-from sequential_core.vm import driver
-print(driver.resume(bytes.fromhex({state.hex()!r}), {{1: ValueAnswer(2)}}).result)
+from sequential_core.vm import program as programs
+print(programs.resume(bytes.fromhex({state.hex()!r}), {{1: ValueAnswer(2)}}).result)
 """
     assert output_of(script) == "[1, 2]"
 
 
 def test_each_of_many_hops_has_a_budget_of_its_own():
     with ThreadPoolExecutor(2) as pool:
-        short = [pool.submit(driver.start, "for (;;);", Limits(cpu_seconds=0.1)) for _ in range(3)]
-        long = [pool.submit(driver.start, "for (let i = 0; i < 1e5; i++); 'done'") for _ in range(20)]
+        short = [pool.submit(programs.start, "for (;;);", Limits(cpu_seconds=0.1)) for _ in range(3)]
+        long = [pool.submit(programs.start, "for (let i = 0; i < 1e5; i++); 'done'") for _ in range(20)]
     assert [future.result().error.kind for future in short] == ["cpu_limit"] * 3
-    assert [future.result() for future in long] == [driver.Completed("done", ())] * 20
+    assert [future.result() for future in long] == [programs.Completed("done", ())] * 20

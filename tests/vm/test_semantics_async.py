@@ -6,7 +6,7 @@ import pytest
 from support import check_program, echo, refuse_bad, run_cut, run_uncut, suspended
 
 from sequential_core.model import ValueAnswer
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 PROMISES = {
     "then, catch and finally": (
@@ -225,11 +225,11 @@ def test_answers_are_seen_in_the_order_they_were_given(seed):
 def test_promise_race_is_won_by_the_answer_that_came_first():
     paused = suspended("await Promise.race([fetch('http://a/a'), fetch('http://a/b')])")
     # Every call is answered, so the loser is still waited for.
-    waiting = driver.resume(paused.state, {2: ValueAnswer("second")})
-    assert isinstance(waiting, driver.Suspended)
+    waiting = programs.resume(paused.state, {2: ValueAnswer("second")})
+    assert isinstance(waiting, programs.Suspended)
     assert [request.id for request in waiting.requests] == [1]
-    ended = driver.resume(waiting.state, {1: ValueAnswer("first")})
-    assert ended == driver.Completed("second", ())
+    ended = programs.resume(waiting.state, {1: ValueAnswer("first")})
+    assert ended == programs.Completed("second", ())
 
 
 @pytest.mark.parametrize(
@@ -253,6 +253,6 @@ def test_calls_that_nobody_awaits_are_answered_before_the_program_completes(code
 
 def test_a_failure_is_reported_once_every_call_is_answered():
     paused = suspended("fetch('http://a/a'); throw new RangeError('late')")
-    ended = driver.resume(paused.state, {1: ValueAnswer(None)})
-    assert isinstance(ended, driver.Failed)
+    ended = programs.resume(paused.state, {1: ValueAnswer(None)})
+    assert isinstance(ended, programs.Failed)
     assert str(ended.error) == "RangeError: late"

@@ -15,7 +15,8 @@ import wasmtime
 
 from sequential_core.limits import Limits
 from sequential_core.model import ValueAnswer
-from sequential_core.vm import build, cache, driver, guest, runtime
+from sequential_core.vm import build, cache, guest, runtime
+from sequential_core.vm import program as programs
 
 MODULE = bytes(wasmtime.wat2wasm('(module (func (export "answer") (result i32) i32.const 42))'))
 SHA256 = "5e" * 32
@@ -150,12 +151,12 @@ def test_a_state_goes_on_in_a_guest_that_was_compiled_otherwise(tmp_path, monkey
     general = runtime.linker().instantiate_pre(wasmtime.Module.deserialize_file(runtime.engine(), str(path)))
     own = guest.current().template
     code = "let n = 0; for (const _ of [1, 2, 3]) n += await fetch('https://a.example/') / 3; [n, 0.1 + n]"
-    outcome = driver.start(code, Limits())
+    outcome = programs.start(code, Limits())
     for template in (general, own, general):
         monkeypatch.setattr(guest.current(), "template", template)
-        assert isinstance(outcome, driver.Suspended)
-        outcome = driver.resume(outcome.state, {outcome.requests[0].id: ValueAnswer(7)}, Limits())
-    assert outcome == driver.Completed([7, 7.1], logs=outcome.logs)
+        assert isinstance(outcome, programs.Suspended)
+        outcome = programs.resume(outcome.state, {outcome.requests[0].id: ValueAnswer(7)}, Limits())
+    assert outcome == programs.Completed([7, 7.1], logs=outcome.logs)
 
 
 def test_another_architecture_is_refused_with_what_to_do(tmp_path):

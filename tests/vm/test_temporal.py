@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sequential_core.model import ValueAnswer
-from sequential_core.vm import driver, zones
+from sequential_core.vm import program as programs
+from sequential_core.vm import zones
 from tests.support import check_program, completed, failed, suspended
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -215,7 +216,7 @@ def test_there_is_no_intl():
 
 
 def test_the_console_shows_values():
-    outcome = driver.start("console.log(Temporal.PlainDate.from('2024-01-01'), [Temporal.Duration.from('PT1H')])")
+    outcome = programs.start("console.log(Temporal.PlainDate.from('2024-01-01'), [Temporal.Duration.from('PT1H')])")
     assert outcome.logs[0].message == "Temporal.PlainDate 2024-01-01 [Temporal.Duration PT1H]"
 
 
@@ -257,8 +258,8 @@ def test_a_loop_through_many_years_leaves_no_samples_in_the_state():
     begin = f"let at = Temporal.ZonedDateTime.from('1900-01-01T00:00[Europe/Berlin]'); {PAUSE}"
     loop = f"{begin} for (let i = 0; i < 150; i++) at = at.getTimeZoneTransition('next'); {PAUSE} String(at)"
     first = suspended(loop)
-    second = driver.resume(first.state, {first.requests[0].id: ValueAnswer(1)})
-    assert isinstance(second, driver.Suspended)
+    second = programs.resume(first.state, {first.requests[0].id: ValueAnswer(1)})
+    assert isinstance(second, programs.Suspended)
     assert len(second.state) < len(first.state) + 1500
 
 

@@ -9,7 +9,7 @@ from support import completed
 
 from sequential_core.model import ErrorAnswer, ValueAnswer
 from sequential_core.testing import NOW, MovedClock
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 URL = "https://api.test/"
 
@@ -19,13 +19,13 @@ class Clocked:
 
     def __init__(self, code):
         self.clock = MovedClock()
-        self.outcome = driver.start(code, clock=self.clock)
+        self.outcome = programs.start(code, clock=self.clock)
         self.logs = [entry.message for entry in self.outcome.logs]
 
     def resume(self, answers=None, *, after=0):
         """Resumes it so many milliseconds later; returns what was logged."""
         self.clock.advance(timedelta(milliseconds=after))
-        self.outcome = driver.resume(self.outcome.state, answers or {}, clock=self.clock)
+        self.outcome = programs.resume(self.outcome.state, answers or {}, clock=self.clock)
         return [entry.message for entry in self.outcome.logs]
 
     @property
@@ -35,7 +35,7 @@ class Clocked:
 
     @property
     def result(self):
-        assert isinstance(self.outcome, driver.Completed), self.outcome
+        assert isinstance(self.outcome, programs.Completed), self.outcome
         return self.outcome.result
 
 
@@ -65,7 +65,7 @@ def test_timers_run_in_the_order_in_which_they_are_due_and_those_of_one_instant_
     )
     assert program.resume(after=20) == ["a", "b", "c"]
     assert program.resume(after=20) == ["d", "e"]
-    assert isinstance(program.outcome, driver.Completed)
+    assert isinstance(program.outcome, programs.Completed)
 
 
 def test_microtasks_run_between_two_timers():
@@ -109,7 +109,7 @@ def test_an_interval_goes_on_until_it_is_cleared():
     program = Clocked("let n = 0; const id = setInterval(() => { if (++n === 3) clearInterval(id) }, 100); 'main'")
     for _ in range(2):
         program.resume(after=100)
-        assert isinstance(program.outcome, driver.Suspended)
+        assert isinstance(program.outcome, programs.Suspended)
     program.resume(after=100)
     assert program.result == "main"
 
@@ -144,7 +144,7 @@ def test_an_error_in_a_callback_is_reported_and_the_program_goes_on():
 
 def test_a_timer_keeps_a_program_whose_value_is_known_from_ending():
     program = Clocked("setTimeout(() => console.log('late'), 50); 'value'")
-    assert isinstance(program.outcome, driver.Suspended)
+    assert isinstance(program.outcome, programs.Suspended)
     assert program.resume(after=50) == ["late"]
     assert program.result == "value"
 

@@ -22,7 +22,7 @@ from webcrypto_programs import (
 )
 
 from sequential_core.model import ValueAnswer
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 # --- Crypto ------------------------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ def test_two_resumptions_of_a_state_share_no_random_numbers():
         [crypto.randomUUID(), hex(crypto.getRandomValues(new Uint8Array(16))), hex(await s.exportKey('raw', key))]
     """)
     )
-    both = [driver.resume(paused.state, {1: ValueAnswer(None)}).result for _ in range(2)]
+    both = [programs.resume(paused.state, {1: ValueAnswer(None)}).result for _ in range(2)]
     assert not set(both[0]) & set(both[1])
 
 

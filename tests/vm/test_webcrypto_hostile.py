@@ -37,7 +37,8 @@ from webcrypto_programs import (
 
 from sequential_core.limits import MIB, Limits
 from sequential_core.model import ErrorKind, ValueAnswer
-from sequential_core.vm import driver, host
+from sequential_core.vm import host
+from sequential_core.vm import program as programs
 
 # --- Errors ----------------------------------------------------------------------------------------------
 
@@ -284,8 +285,8 @@ def test_large_data_is_a_matter_of_memory_only():
 
 def test_what_needs_no_cryptography_does_not_import_it():
     code = (
-        "import sys; from sequential_core.vm import driver\n"
-        "done = driver.start(\"const s = crypto.subtle; crypto.randomUUID(); const k = await s.generateKey({name: 'HMAC', "
+        "import sys; from sequential_core.vm import program as programs\n"
+        "done = programs.start(\"const s = crypto.subtle; crypto.randomUUID(); const k = await s.generateKey({name: 'HMAC', "
         "hash: 'SHA-256'}, true, ['sign']); await s.sign('HMAC', k, await s.digest('SHA-1', new Uint8Array(1))); 1\")\n"
         "assert done.result == 1, done\n"
         "assert 'cryptography' not in sys.modules\n"
@@ -396,7 +397,7 @@ def test_pollution_of_what_the_code_can_reach_reveals_no_key(when):
         ),
         ValueAnswer(1),
     )
-    assert isinstance(outcome, driver.Completed), outcome
+    assert isinstance(outcome, programs.Completed), outcome
     signature, refusals, seen, taken, other = json.loads(outcome.result)
     assert signature == hmac.digest(secret, b"\0\0\0", "sha256").hex()
     assert refusals.split() == ["InvalidAccessError"] * 4

@@ -8,7 +8,7 @@ from support import answered, completed, failed, suspended
 from sequential_core.errors import CodeSyntaxError, CodeTooLargeError, InvalidCodeError
 from sequential_core.limits import Limits
 from sequential_core.model import ErrorDetail, ErrorKind, ValueAnswer
-from sequential_core.vm import driver
+from sequential_core.vm import program as programs
 
 # --- Code that is refused ------------------------------------------------------------------------
 
@@ -26,7 +26,7 @@ from sequential_core.vm import driver
 )
 def test_code_that_does_not_parse_is_refused_with_its_place(code, line, column):
     with pytest.raises(CodeSyntaxError) as caught:
-        driver.start(code)
+        programs.start(code)
     assert (caught.value.line, caught.value.column) == (line, column)
     assert caught.value.message
     assert str(caught.value) == f"SyntaxError: {caught.value.message} (line {line}, column {column})"
@@ -35,19 +35,19 @@ def test_code_that_does_not_parse_is_refused_with_its_place(code, line, column):
 @pytest.mark.parametrize("code", [None, b"1", 1, ["1"]], ids=repr)
 def test_code_that_is_no_string_is_refused(code):
     with pytest.raises(InvalidCodeError, match=type(code).__name__):
-        driver.start(code)
+        programs.start(code)
 
 
 def test_code_with_half_a_surrogate_pair_is_refused():
     with pytest.raises(InvalidCodeError, match="offset 1"):
-        driver.start("'\ud800'")
+        programs.start("'\ud800'")
 
 
 def test_the_size_of_the_code_counts_in_utf_8():
     limits = Limits(code_bytes=4)
     assert completed("'é'", limits) == "é"
     with pytest.raises(CodeTooLargeError) as caught:
-        driver.start("'éa'", limits)
+        programs.start("'éa'", limits)
     assert (caught.value.size_bytes, caught.value.limit_bytes) == (5, 4)
 
 
@@ -136,7 +136,7 @@ def test_an_uncaught_exception_has_name_message_place_and_stack():
 
 def test_an_exception_after_a_pause_has_its_place_too():
     outcome = answered("const v = await fetch('http://a/x');\n\n  v.a.b.c;", ValueAnswer({"a": 1}))
-    assert isinstance(outcome, driver.Failed)
+    assert isinstance(outcome, programs.Failed)
     assert (outcome.error.name, outcome.error.line, outcome.error.column) == ("TypeError", 3, 3)
 
 
@@ -211,7 +211,7 @@ def test_waiting_for_what_nothing_can_settle_is_a_deadlock(code):
 
 def test_a_deadlock_is_seen_after_a_pause_too():
     outcome = answered("await fetch('http://a/x'); await new Promise(() => {})", ValueAnswer(1))
-    assert isinstance(outcome, driver.Failed)
+    assert isinstance(outcome, programs.Failed)
     assert outcome.error.kind is ErrorKind.DEADLOCK
 
 
@@ -229,26 +229,26 @@ def test_a_rejection_that_nobody_awaits_is_ignored():
 def test_a_state_can_be_resumed_again_and_again():
     paused = suspended("let n = 0; n += await fetch('http://a/x'); n")
     for value in (1, 2, 1):
-        assert driver.resume(paused.state, {1: ValueAnswer(value)}) == driver.Completed(value, ())
+        assert programs.resume(paused.state, {1: ValueAnswer(value)}) == programs.Completed(value, ())
 
 
 def test_several_answers_are_delivered_in_the_order_given():
     paused = suspended("const log = []; for (const u of 'abc') fetch('http://a/' + u).then((v) => log.push(v)); log")
     answers = {number: ValueAnswer(number) for number in (3, 1, 2)}
-    assert driver.resume(paused.state, answers) == driver.Completed([3, 1, 2], ())
+    assert programs.resume(paused.state, answers) == programs.Completed([3, 1, 2], ())
 
 
 def test_some_of_several_answers_leave_the_others_pending():
     paused = suspended("await Promise.all([fetch('http://a/a'), fetch('http://a/b'), fetch('http://a/c')])")
-    after = driver.resume(paused.state, {2: ValueAnswer("B")})
-    assert isinstance(after, driver.Suspended)
+    after = programs.resume(paused.state, {2: ValueAnswer("B")})
+    assert isinstance(after, programs.Suspended)
     assert [(request.id, request.url) for request in after.requests] == [(1, "http://a/a"), (3, "http://a/c")]
 
 
 def test_ids_go_on_counting_across_pauses():
     paused = suspended("await fetch('http://a/a'); fetch('http://a/b'); await fetch('http://a/c')")
-    after = driver.resume(paused.state, {1: ValueAnswer(0)})
-    assert isinstance(after, driver.Suspended)
+    after = programs.resume(paused.state, {1: ValueAnswer(0)})
+    assert isinstance(after, programs.Suspended)
     assert [request.id for request in after.requests] == [2, 3]
 
 
@@ -256,13 +256,13 @@ def test_ids_go_on_counting_across_pauses():
 def test_an_unknown_request_is_a_key_error_and_the_state_still_good(request_id):
     paused = suspended("await fetch('http://a/x')")
     with pytest.raises(KeyError):
-        driver.resume(paused.state, {request_id: ValueAnswer(1)})
-    assert driver.resume(paused.state, {1: ValueAnswer(1)}) == driver.Completed(1, ())
+        programs.resume(paused.state, {request_id: ValueAnswer(1)})
+    assert programs.resume(paused.state, {1: ValueAnswer(1)}) == programs.Completed(1, ())
 
 
 def test_a_request_cannot_be_answered_twice():
     paused = suspended("fetch('http://a/a'); await fetch('http://a/b')")
-    after = driver.resume(paused.state, {1: ValueAnswer(1)})
-    assert isinstance(after, driver.Suspended)
+    after = programs.resume(paused.state, {1: ValueAnswer(1)})
+    assert isinstance(after, programs.Suspended)
     with pytest.raises(KeyError):
-        driver.resume(after.state, {1: ValueAnswer(1)})
+        programs.resume(after.state, {1: ValueAnswer(1)})
