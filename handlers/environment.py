@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from handlers.telemetry import Telemetry
+from sequential_core.checks import check_duration
 from sequential_core.errors import ConfigurationError, InvalidRequestError, StorageError
 from sequential_core.flow import DEFAULT_TTL, SequentialFlow
 from sequential_core.limits import KIB, Limits
-from sequential_core.model import check_duration
 from sequential_core.storage.base import RevisionedStorage
 from sequential_core.storage.url import ENVIRONMENT_VARIABLE as STORAGE
 from sequential_core.storage.url import storage_from_url

@@ -20,6 +20,7 @@ from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from sequential_core.answers import UNSET, answer_digest, check_answer, make_answer
+from sequential_core.checks import MAX_ID_LENGTH, check_duration, check_idempotency_key, check_task_id
 from sequential_core.errors import (
     CallerError,
     CodeSyntaxError,
@@ -34,7 +35,6 @@ from sequential_core.errors import (
 from sequential_core.limits import Limits
 from sequential_core.matching import GivenAnswer, choose_request, key_digest, was_taken
 from sequential_core.model import (
-    MAX_ID_LENGTH,
     TRANSITIONS,
     Answer,
     Language,
@@ -44,10 +44,7 @@ from sequential_core.model import (
     Status,
     TakenAnswer,
     Task,
-    check_duration,
-    check_idempotency_key,
     check_language,
-    check_task_id,
 )
 from sequential_core.storage.base import Clock, RevisionedStorage, Storage, TaskPage, system_clock
 from sequential_core.storage.plain import PlainStorage

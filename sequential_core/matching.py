@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from sequential_core.checks import check_idempotency_key
 from sequential_core.errors import (
     IdempotencyKeyReusedError,
     InvalidAnswerError,
@@ -17,7 +18,7 @@ from sequential_core.errors import (
     TaskEndedError,
     UnknownRequestError,
 )
-from sequential_core.model import Answer, NoAnswer, Status, TakenAnswer, Task, check_idempotency_key
+from sequential_core.model import Answer, NoAnswer, Status, TakenAnswer, Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sequential_core.errors import InvalidRequestError, InvalidTaskIdError
-
-MAX_ID_LENGTH = 256
-
-MAX_IDEMPOTENCY_KEY_LENGTH = 255
-
-_IDEMPOTENCY_KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+from sequential_core.checks import from_rfc3339, to_rfc3339
+from sequential_core.errors import InvalidRequestError
 
 
 class Status(StrEnum):
@@ -203,11 +196,11 @@ class PendingTimer:
         return RequestKind.TIMER
 
     def to_dict(self) -> dict[str, Any]:
-        return {"id": self.id, "kind": self.kind.value, "dueAt": _to_rfc3339(self.due_at)}
+        return {"id": self.id, "kind": self.kind.value, "dueAt": to_rfc3339(self.due_at)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PendingTimer:
-        return cls(data["id"], _from_rfc3339(data["dueAt"]))
+        return cls(data["id"], from_rfc3339(data["dueAt"]))
 
 
 # --- Answers to a pending request --------------------------------------------------------------
@@ -310,7 +303,7 @@ class PausedState:
             "pending": list(self.pending),
             "stateBytes": self.state_bytes,
             "timers": self.timers,
-            "wakeAt": None if self.wake_at is None else _to_rfc3339(self.wake_at),
+            "wakeAt": None if self.wake_at is None else to_rfc3339(self.wake_at),
         }
 
     @classmethod
@@ -323,7 +316,7 @@ class PausedState:
             pending=tuple(data["pending"]),
             state_bytes=data["stateBytes"],
             timers=data.get("timers", 0),  # not in tasks that an earlier version stored
-            wake_at=None if data.get("wakeAt") is None else _from_rfc3339(data["wakeAt"]),
+            wake_at=None if data.get("wakeAt") is None else from_rfc3339(data["wakeAt"]),
         )
 
 
@@ -419,9 +412,9 @@ class Task(Mapping[str, Any]):
             "pausedState": None if self.paused_state is None else self.paused_state.to_dict(),
             "logs": [entry.to_dict() for entry in self.logs],
             "revision": self.revision,
-            "createdAt": _to_rfc3339(self.created_at),
-            "updatedAt": _to_rfc3339(self.updated_at),
-            "expiresAt": None if self.expires_at is None else _to_rfc3339(self.expires_at),
+            "createdAt": to_rfc3339(self.created_at),
+            "updatedAt": to_rfc3339(self.updated_at),
+            "expiresAt": None if self.expires_at is None else to_rfc3339(self.expires_at),
             "ttl": self.ttl.total_seconds(),
             "retain": None if self.retain is None else self.retain.total_seconds(),
             "language": self.language.value,
@@ -454,9 +447,9 @@ class Task(Mapping[str, Any]):
                 paused_state=None if paused is None else PausedState.from_dict(paused),
                 logs=tuple(LogEntry.from_dict(entry) for entry in data["logs"]),
                 revision=data["revision"],
-                created_at=_from_rfc3339(data["createdAt"]),
-                updated_at=_from_rfc3339(data["updatedAt"]),
-                expires_at=None if expires is None else _from_rfc3339(expires),
+                created_at=from_rfc3339(data["createdAt"]),
+                updated_at=from_rfc3339(data["updatedAt"]),
+                expires_at=None if expires is None else from_rfc3339(expires),
                 ttl=timedelta(seconds=data["ttl"]),
                 retain=None if retain is None else timedelta(seconds=retain),
                 language=Language(data.get("language", Language.JAVASCRIPT)),  # the first version had no other
@@ -465,44 +458,6 @@ class Task(Mapping[str, Any]):
             )
         except (KeyError, TypeError, ValueError, OverflowError, binascii.Error) as error:
             raise InvalidRequestError("task", "it is not the JSON form of a task") from error
-
-
-def _to_rfc3339(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _from_rfc3339(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
-
-
-# --- Checks --------------------------------------------------------------------------------------
-
-
-def check_task_id(task_id: object) -> str:
-    """The id, if a task may have it: 1 to 256 characters, none of them a control character.
-
-    Raises:
-        InvalidTaskIdError: it may not.
-    """
-    if not isinstance(task_id, str):
-        raise InvalidTaskIdError(f"it must be a string, not {type(task_id).__name__}")
-    if not 1 <= len(task_id) <= MAX_ID_LENGTH:
-        raise InvalidTaskIdError(f"it has {len(task_id)} characters; 1 to {MAX_ID_LENGTH} are allowed")
-    if _CONTROL.search(task_id):
-        raise InvalidTaskIdError("it has a control character")
-    return task_id
-
-
-def check_idempotency_key(key: object) -> str:
-    """The key, if it is one: 1 to 255 characters of visible ASCII.
-
-    Raises:
-        InvalidRequestError: it is not.
-    """
-    if not isinstance(key, str) or _IDEMPOTENCY_KEY.fullmatch(key) is None:
-        problem = f"it must be a string of 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} visible ASCII characters"
-        raise InvalidRequestError("idempotencyKey", problem)
-    return key
 
 
 def check_language(language: object) -> Language:
@@ -515,21 +470,3 @@ def check_language(language: object) -> Language:
         return Language(language)  # type: ignore[arg-type]  # whatever is no language is refused
     except ValueError:
         raise InvalidRequestError("language", f"it must be one of {', '.join(Language)}") from None
-
-
-def check_duration(name: str, value: object) -> timedelta:
-    """A duration: a `timedelta`, or seconds; longer than nothing, at most 100 years.
-
-    Raises:
-        InvalidRequestError: it is not one.
-    """
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            value = timedelta(seconds=value)
-        except (OverflowError, ValueError):
-            raise InvalidRequestError(name, "it is not a duration") from None
-    if not isinstance(value, timedelta):
-        raise InvalidRequestError(name, f"it must be a timedelta or seconds, not {type(value).__name__}")
-    if not timedelta(0) < value <= timedelta(days=36525):
-        raise InvalidRequestError(name, "it must be longer than nothing and at most 100 years")
-    return value

@@ -10,6 +10,7 @@ import pytest
 from contracts.tasks import MICROSECOND, a_task, as_loaded, tasks
 from hypothesis import given
 
+from sequential_core.checks import check_duration, check_task_id
 from sequential_core.errors import InvalidRequestError, InvalidTaskIdError
 from sequential_core.limits import Limits
 from sequential_core.model import (
@@ -22,8 +23,6 @@ from sequential_core.model import (
     PendingRequest,
     Status,
     Task,
-    check_duration,
-    check_task_id,
 )
 from sequential_core.testing import NOW
 

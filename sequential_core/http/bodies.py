@@ -13,9 +13,10 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from sequential_core.checks import MAX_ID_LENGTH
 from sequential_core.errors import InvalidRequestError
 from sequential_core.http.problems import MalformedBodyError
-from sequential_core.model import MAX_ID_LENGTH, Language
+from sequential_core.model import Language
 
 #: A larger body is refused. The code may have 256 KiB; an answer that is larger belongs behind a URL of its own.
 MAX_BODY_BYTES = 1024 * 1024

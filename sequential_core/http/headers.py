@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
 
+from sequential_core.checks import MAX_IDEMPOTENCY_KEY_LENGTH
 from sequential_core.errors import InvalidRequestError
 from sequential_core.http.problems import MediaTypeError
-from sequential_core.model import MAX_IDEMPOTENCY_KEY_LENGTH
 
 # RFC 6839, section 3.1: a subtype that ends in +json is JSON. The characters are those of RFC 9110, section 5.6.2.
 _JSON = re.compile(r"application/(?:[!#$%&'*+\-.^_`|~0-9a-z]+\+)?json")

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from sequential_core import __version__, errors
+from sequential_core.checks import MAX_ID_LENGTH
 from sequential_core.http import problems
 from sequential_core.http.bodies import ID_PATTERN, ExecuteBody, ResumeBody
 from sequential_core.http.headers import KEY_PATTERN
@@ -26,7 +27,7 @@ from sequential_core.http.problems import (
     UntrustedHostError,
 )
 from sequential_core.http.schemas import Health, Problem, Response, Task, TaskPage
-from sequential_core.model import MAX_ID_LENGTH, Status
+from sequential_core.model import Status
 from sequential_core.storage.base import MAX_PAGE_SIZE
 
 _ANSWERS = ("fetchResponse", "response", "error")

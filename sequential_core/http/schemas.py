@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from sequential_core.model import MAX_ID_LENGTH, ErrorKind, Language, Status
+from sequential_core.checks import MAX_ID_LENGTH
+from sequential_core.model import ErrorKind, Language, Status
 
 _Encoding = Annotated[Literal["base64"] | None, Meta(description="base64 if the body is bytes, null if it is text.")]
 
