@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -113,6 +113,8 @@ class RequestKind(StrEnum):
     """What a program waits for."""
 
     FETCH = "fetch"
+    TOOL = "tool"
+    EVENT = "event"
     TIMER = "timer"
 
 
@@ -125,7 +127,7 @@ class PendingRequest:
     """A call of `fetch` that waits for its answer.
 
     Attributes:
-        id: counts the calls of the task, from 1.
+        id: counts the pending requests of the task, whichever their kind, from 1.
         url, method, headers, body: what to send; header names are in lower case, body is text, base64 or None.
         line, column: where the code called it; None if unknown. Not part of the JSON form.
         body_encoding: "base64" if the body is bytes in base64, None if it is text.
@@ -180,8 +182,68 @@ class PendingRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingTool:
+    """A call of `callTool` that waits for what the tool gives.
+
+    Attributes:
+        id: counts the pending requests of the task, whichever their kind, from 1.
+        name: of the tool: 1 to 128 characters from `A-Za-z0-9_.:-`.
+        args: any JSON value.
+        line, column: where the code called it; None if unknown. Not part of the JSON form.
+    """
+
+    id: int
+    name: str
+    args: Any
+    line: int | None = None
+    column: int | None = None
+
+    @property
+    def kind(self) -> RequestKind:
+        return RequestKind.TOOL
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"id": self.id, "kind": self.kind.value, "name": self.name, "args": self.args}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PendingTool:
+        return cls(data["id"], data["name"], data["args"])
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEvent:
+    """A call of `waitForEvent` that waits for the event.
+
+    Attributes:
+        id: counts the pending requests of the task, whichever their kind, from 1.
+        name: of the event: 1 to 128 characters from `A-Za-z0-9_.:-`. Several may wait for the same one.
+        line, column: where the code called it; None if unknown. Not part of the JSON form.
+    """
+
+    id: int
+    name: str
+    line: int | None = None
+    column: int | None = None
+
+    @property
+    def kind(self) -> RequestKind:
+        return RequestKind.EVENT
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"id": self.id, "kind": self.kind.value, "name": self.name}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PendingEvent:
+        return cls(data["id"], data["name"])
+
+
+#: What an answer settles.
+Pending = PendingRequest | PendingTool | PendingEvent
+
+
+@dataclass(frozen=True, slots=True)
 class PendingTimer:
-    """A timer that waits: `setTimeout`, `setInterval`, `sleep` or `AbortSignal.timeout`.
+    """A timer that waits: `setTimeout`, `setInterval`, `sleep`, `AbortSignal.timeout`, or the timeout of an event.
 
     Attributes:
         id: what `setTimeout` returned.
@@ -234,7 +296,7 @@ class ResponseAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """A failed fetch: the promise rejects with a `TypeError` of this message."""
+    """A failed fetch or tool: the promise rejects with this message, in a `TypeError` or, of a tool, an `Error`."""
 
     message: str
 
@@ -256,16 +318,27 @@ class TakenAnswer:
         revision: the pause that it was taken at.
         digest: of the answer, in hexadecimal.
         key: digest of the idempotency key that came with it, in hexadecimal; None if none came.
+        is_event: whether that request was a wait for an event, which no answer means that does not name it.
     """
 
     request_id: int
     revision: int
     digest: str
     key: str | None = None
+    is_event: bool = False
 
-    def to_list(self) -> list[Any]:
-        values = [self.request_id, self.revision, self.digest]
+    def to_list(self) -> list[int | str]:
+        """Such as [1, 1, digest], [1, 1, digest, key] or, of an event, [1, 1, digest, key or "", "event"]."""
+        values: list[int | str] = [self.request_id, self.revision, self.digest]
+        if self.is_event:
+            return [*values, self.key or "", RequestKind.EVENT.value]
         return values if self.key is None else [*values, self.key]
+
+    @classmethod
+    def from_list(cls, values: Sequence[Any]) -> TakenAnswer:
+        request_id, revision, digest, *more = values
+        key, kind = [*more, None, None][: max(len(more), 2)]
+        return cls(request_id, revision, digest, key or None, is_event=kind == RequestKind.EVENT)
 
 
 # --- Task ----------------------------------------------------------------------------------------
@@ -278,8 +351,8 @@ class PausedState:
     Attributes:
         line, column: the call of the oldest pending request; None if unknown.
         hops: how often the program has run so far.
-        requests: how many requests it has made so far.
-        pending: ids of the pending requests, oldest first.
+        requests: how many requests it has made so far: calls of `fetch`, `callTool` and `waitForEvent`.
+        pending: ids of the pending requests of every kind, oldest first.
         state_bytes: size of the state.
         timers: how many timers wait.
         wake_at: when the first of them is due; None if there is none.
@@ -332,7 +405,9 @@ class Task(Mapping[str, Any]):
         status: paused, completed or error.
         result: the value of the final expression, once completed.
         error_detail: what went wrong, if the status is error; `error` is its short form.
-        fetch_requests: the pending requests, oldest first; `fetch_request` is the oldest.
+        fetch_requests: the pending calls of `fetch`, oldest first; `fetch_request` is the oldest.
+        tool_calls: those of `callTool`, oldest first.
+        event_waits: those of `waitForEvent`, oldest first.
         timers: the timers that are due first, at most 16; `paused_state` says how many there are.
         vm_state: the paused program, opaque; None once it has ended.
         paused_state: where it stands, only while paused.
@@ -355,6 +430,8 @@ class Task(Mapping[str, Any]):
     result: Any = None
     error_detail: ErrorDetail | None = None
     fetch_requests: tuple[PendingRequest, ...] = ()
+    tool_calls: tuple[PendingTool, ...] = ()
+    event_waits: tuple[PendingEvent, ...] = ()
     timers: tuple[PendingTimer, ...] = ()
     vm_state: bytes | None = field(default=None, repr=False)
     paused_state: PausedState | None = None
@@ -378,8 +455,14 @@ class Task(Mapping[str, Any]):
 
     @property
     def fetch_request(self) -> PendingRequest | None:
-        """The oldest pending request; None if the task has none: it has ended, or waits for timers only."""
+        """The oldest pending call of `fetch`; None if the task has ended or waits for something else."""
         return self.fetch_requests[0] if self.fetch_requests else None
+
+    @property
+    def pending_requests(self) -> tuple[Pending, ...]:
+        """What waits for an answer, whichever its kind, oldest first."""
+        pending: list[Pending] = [*self.fetch_requests, *self.tool_calls, *self.event_waits]
+        return tuple(sorted(pending, key=lambda request: request.id))
 
     def expired(self, now: datetime) -> bool:
         """Whether the task has ceased to exist; at the very instant it has."""
@@ -407,6 +490,8 @@ class Task(Mapping[str, Any]):
             "errorDetail": None if self.error_detail is None else self.error_detail.to_dict(),
             "fetchRequest": self.fetch_requests[0].to_dict() if self.fetch_requests else None,
             "fetchRequests": [request.to_dict() for request in self.fetch_requests],
+            "toolCalls": [call.to_dict() for call in self.tool_calls],
+            "eventWaits": [wait.to_dict() for wait in self.event_waits],
             "timers": [timer.to_dict() for timer in self.timers],
             **({"vmState": self._encoded_state()} if include_vm_state else {}),
             "pausedState": None if self.paused_state is None else self.paused_state.to_dict(),
@@ -442,6 +527,9 @@ class Task(Mapping[str, Any]):
                 result=data["result"],
                 error_detail=None if error is None else ErrorDetail.from_dict(error),
                 fetch_requests=tuple(PendingRequest.from_dict(each) for each in data["fetchRequests"]),
+                # Tasks that an earlier version stored have none of these three.
+                tool_calls=tuple(PendingTool.from_dict(each) for each in data.get("toolCalls", ())),
+                event_waits=tuple(PendingEvent.from_dict(each) for each in data.get("eventWaits", ())),
                 timers=tuple(PendingTimer.from_dict(each) for each in data.get("timers", ())),
                 vm_state=None if state is None else base64.b64decode(state, validate=True),
                 paused_state=None if paused is None else PausedState.from_dict(paused),
@@ -454,7 +542,7 @@ class Task(Mapping[str, Any]):
                 retain=None if retain is None else timedelta(seconds=retain),
                 language=Language(data.get("language", Language.JAVASCRIPT)),  # the first version had no other
                 code_sha256=data["codeSha256"],
-                taken=tuple(TakenAnswer(*taken) for taken in data["taken"]),
+                taken=tuple(TakenAnswer.from_list(taken) for taken in data["taken"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError, binascii.Error) as error:
             raise InvalidRequestError("task", "it is not the JSON form of a task") from error

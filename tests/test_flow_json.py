@@ -15,7 +15,8 @@ from sequential_core.testing import MovedClock
 TWO = 'const a = await fetch("https://a.test/");\nconst b = await fetch("https://b.test/" + a);\n[a, b]'
 
 FIELDS = {
-    *("id", "name", "status", "result", "error", "errorDetail", "fetchRequest", "fetchRequests", "timers"),
+    *("id", "name", "status", "result", "error", "errorDetail", "fetchRequest", "fetchRequests"),
+    *("toolCalls", "eventWaits", "timers"),
     *("vmState", "pausedState", "logs", "revision", "createdAt", "updatedAt", "expiresAt"),
     *("ttl", "retain", "language", "codeSha256", "taken"),
 }
@@ -54,6 +55,8 @@ def test_json_form_of_a_paused_task(flow):
         "errorDetail": None,
         "fetchRequest": request,
         "fetchRequests": [request],
+        "toolCalls": [],
+        "eventWaits": [],
         "timers": [],
         "logs": [{"level": "log", "message": "hi 1"}],
         "revision": 1,

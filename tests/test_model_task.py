@@ -20,8 +20,11 @@ from sequential_core.model import (
     Language,
     LogEntry,
     PausedState,
+    PendingEvent,
     PendingRequest,
+    PendingTool,
     Status,
+    TakenAnswer,
     Task,
 )
 from sequential_core.testing import NOW
@@ -62,7 +65,7 @@ def test_instants_are_read_from_rfc_3339(text, instant):
 
 
 # What tasks that an earlier version stored do not have.
-LATER = {"language", "timers"}
+LATER = {"language", "timers", "toolCalls", "eventWaits"}
 
 
 @pytest.mark.parametrize("name", sorted(a_task().to_dict().keys() - {"error", "fetchRequest", "vmState"} - LATER))
@@ -147,11 +150,34 @@ def test_error_reads_as_in_javascript(detail, text):
         PausedState(line=None, column=None, hops=3, requests=5, pending=(2, 5), state_bytes=1000),
         ErrorDetail(ErrorKind.DEADLOCK, "DeadlockError", "m", 1, 2, "at x"),
         PendingRequest(7, "u", "POST", {"a": "b"}, "body"),
+        PendingTool(7, "search:web", {"query": ["é", None, 1.5]}),
+        PendingEvent(7, "order.paid"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_parts_come_back_from_their_json_form(value):
     assert type(value).from_dict(json.loads(json.dumps(value.to_dict()))) == value
+
+
+def test_pending_requests_of_every_kind_are_told_oldest_first():
+    first, second, third = PendingEvent(2, "paid"), PendingTool(3, "charge", None), PendingRequest(5, "https://a/")
+    task = a_task(fetch_requests=(third,), tool_calls=(second,), event_waits=(first,))
+    assert task.pending_requests == (first, second, third)
+    assert task.fetch_request == third
+
+
+@pytest.mark.parametrize(
+    ("taken", "form"),
+    [
+        (TakenAnswer(1, 2, "d"), [1, 2, "d"]),
+        (TakenAnswer(1, 2, "d", "k"), [1, 2, "d", "k"]),
+        (TakenAnswer(1, 2, "d", is_event=True), [1, 2, "d", "", "event"]),
+        (TakenAnswer(1, 2, "d", "k", is_event=True), [1, 2, "d", "k", "event"]),
+    ],
+)
+def test_taken_answers_are_short_lists(taken, form):
+    assert taken.to_list() == form
+    assert TakenAnswer.from_list(form) == taken
 
 
 def test_transitions_speak_of_every_status():

@@ -32,6 +32,26 @@ class PendingRequest(Struct, rename="camel"):
     ]
 
 
+_Name = Annotated[str, Meta(pattern="^[A-Za-z0-9_.:-]{1,128}$")]
+
+
+class PendingTool(Struct, rename="camel"):
+    """A call of callTool() that waits for what the tool gives."""
+
+    id: Annotated[int, Meta(ge=1, description="Counts the calls of the task.")]
+    kind: Literal["tool"]
+    name: _Name
+    args: Annotated[Any, Meta(description="Any JSON value.")]
+
+
+class PendingEvent(Struct, rename="camel"):
+    """A call of waitForEvent() that waits for the event."""
+
+    id: Annotated[int, Meta(ge=1, description="Counts the calls of the task.")]
+    kind: Literal["event"]
+    name: _Name
+
+
 class PendingTimer(Struct, rename="camel"):
     """A timer that waits."""
 
@@ -47,7 +67,7 @@ class PausedState(Struct, rename="camel"):
     column: int | None
     hops: Annotated[int, Meta(ge=1, description="How often the program has run so far.")]
     requests: Annotated[int, Meta(ge=0, description="How many requests it has made so far.")]
-    pending: Annotated[list[int], Meta(description="Ids of the pending requests, oldest first.")]
+    pending: Annotated[list[int], Meta(description="Ids of the pending requests of every kind, oldest first.")]
     state_bytes: Annotated[int, Meta(ge=1)]
     timers: Annotated[int, Meta(ge=0, description="How many timers wait.")]
     wake_at: Annotated[
@@ -83,7 +103,9 @@ class Task(Struct, rename="camel"):
     error: Annotated[str | None, Meta(description="Such as TypeError: bad; null if the task did not fail.")]
     error_detail: ErrorDetail | None
     fetch_request: Annotated[PendingRequest | None, Meta(description="The oldest; null if there is none.")]
-    fetch_requests: list[PendingRequest]
+    fetch_requests: Annotated[list[PendingRequest], Meta(description="The pending calls of fetch(), oldest first.")]
+    tool_calls: Annotated[list[PendingTool], Meta(description="Those of callTool().")]
+    event_waits: Annotated[list[PendingEvent], Meta(description="Those of waitForEvent().")]
     timers: Annotated[list[PendingTimer], Meta(max_length=16, description="Those that are due first.")]
     paused_state: PausedState | None
     logs: Annotated[list[LogEntry], Meta(description="What the code wrote to console in the last hop.")]
@@ -98,7 +120,8 @@ class Task(Struct, rename="camel"):
     language: Annotated[Language, Meta(description="What the code is written in.")]
     code_sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     taken: Annotated[
-        list[list[int | str]], Meta(description="The latest answers: request, revision, digest, digest of the key.")
+        list[list[int | str]],
+        Meta(description='The latest answers: request, revision, digest, digest of the key, "event" if it was one.'),
     ]
     vm_state: Annotated[
         str | UnsetType | None,

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sequential_core.errors import InvalidRequestError, StorageFormatError
-from sequential_core.model import Task
+from sequential_core.model import Pending, PendingEvent, PendingRequest, PendingTool, Task
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -22,7 +22,10 @@ def to_document(task: Task) -> str:
     """Everything but state and code, as JSON."""
     document = task.to_dict(include_vm_state=False)
     del document["fetchRequest"], document["error"]  # the document says them elsewhere
-    document["positions"] = [[request.line, request.column] for request in task.fetch_requests]
+    for name in ("toolCalls", "eventWaits"):
+        if not document[name]:
+            del document[name]  # most tasks have none
+    document["positions"] = [[request.line, request.column] for request in _by_kind(task)]
     return json.dumps(document, separators=(",", ":"))
 
 
@@ -35,13 +38,25 @@ def from_document(document: str | bytes, state: bytes | None, note: Any = None) 
     try:
         data = json.loads(document)
         task = Task.from_dict(data)
-        requests = tuple(
+        placed = [
             replace(request, line=line, column=column)
-            for request, (line, column) in zip(task.fetch_requests, data["positions"], strict=True)
+            for request, (line, column) in zip(_by_kind(task), data["positions"], strict=True)
+        ]
+        return replace(
+            task,
+            vm_state=state,
+            fetch_requests=tuple(each for each in placed if isinstance(each, PendingRequest)),
+            tool_calls=tuple(each for each in placed if isinstance(each, PendingTool)),
+            event_waits=tuple(each for each in placed if isinstance(each, PendingEvent)),
+            storage_note=note,
         )
-        return replace(task, vm_state=state, fetch_requests=requests, storage_note=note)
     except (KeyError, TypeError, ValueError, InvalidRequestError) as error:
         raise StorageFormatError("it holds a task that this version cannot read") from error
+
+
+def _by_kind(task: Task) -> tuple[Pending, ...]:
+    """The pending requests in the order of their positions. Fetches come first: earlier versions had no others."""
+    return (*task.fetch_requests, *task.tool_calls, *task.event_waits)
 
 
 def microseconds(instant: datetime) -> int:

@@ -14,8 +14,10 @@ from sequential_core.model import (
     Language,
     LogEntry,
     PausedState,
+    PendingEvent,
     PendingRequest,
     PendingTimer,
+    PendingTool,
     Status,
     TakenAnswer,
     Task,
@@ -68,6 +70,8 @@ _requests = st.builds(
     body_encoding=st.none() | st.just("base64"),
     redirect=st.sampled_from(["follow", "error", "manual"]),
 )
+_tools = st.builds(PendingTool, id=_numbers, name=_text, args=_json)
+_events = st.builds(PendingEvent, id=_numbers, name=_text)
 
 #: Tasks with any value in any field, none of which has expired at NOW.
 tasks = st.builds(
@@ -87,6 +91,8 @@ tasks = st.builds(
         stack=_text,
     ),
     fetch_requests=st.lists(_requests, max_size=3).map(tuple),
+    tool_calls=st.lists(_tools, max_size=3).map(tuple),
+    event_waits=st.lists(_events, max_size=3).map(tuple),
     vm_state=st.none() | st.binary(max_size=200),
     paused_state=st.none()
     | st.builds(
@@ -112,6 +118,14 @@ tasks = st.builds(
     code_sha256=_text,
     code=st.none() | _text,
     taken=st.lists(
-        st.builds(TakenAnswer, request_id=_numbers, revision=_numbers, digest=_text, key=st.none() | _text), max_size=3
+        st.builds(
+            TakenAnswer,
+            request_id=_numbers,
+            revision=_numbers,
+            digest=_text,
+            key=st.none() | st.text(min_size=1, max_size=30),
+            is_event=st.booleans(),
+        ),
+        max_size=3,
     ).map(tuple),
 )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequential_core.errors import InvalidRequestError, StorageFormatError
-from sequential_core.model import Language, PendingRequest
+from sequential_core.model import Language, PendingEvent, PendingRequest, PendingTool
 from sequential_core.storage.document import (
     decode_cursor,
     encode_cursor,
@@ -41,8 +41,24 @@ def test_document_of_the_first_version_is_of_javascript():
 
 
 def test_document_keeps_where_a_request_was_made():
-    task = a_task(fetch_requests=(PendingRequest(1, "https://api.test/", line=3, column=7),))
-    assert from_document(to_document(task), None).fetch_request == task.fetch_request
+    task = a_task(
+        fetch_requests=(
+            PendingRequest(2, "https://api.test/", line=3, column=7),
+            PendingRequest(4, "https://api.test/"),
+        ),
+        tool_calls=(PendingTool(1, "charge", {"cents": 5}, line=2, column=9),),
+        event_waits=(PendingEvent(3, "paid", line=8, column=1), PendingEvent(5, "paid", line=8, column=30)),
+    )
+    assert from_document(to_document(task), None).pending_requests == task.pending_requests
+
+
+def test_document_of_a_version_without_tools_and_events_is_read():
+    """It had nothing of them, and its positions were those of fetches."""
+    document = json.loads(to_document(a_task(fetch_requests=(PendingRequest(1, "https://a/", line=3, column=7),))))
+    assert document["positions"] == [[3, 7]]
+    assert not {"toolCalls", "eventWaits"} & document.keys()
+    task = from_document(json.dumps(document), None)
+    assert (task.tool_calls, task.event_waits) == ((), ())
 
 
 def _changed(**fields):
@@ -69,6 +85,8 @@ def _changed(**fields):
         _changed(fetchRequests=None),
         _changed(fetchRequests=[{}]),
         _changed(fetchRequests=[{"id": 1, "url": "u", "color": "red"}]),
+        _changed(toolCalls=[{"id": 1, "kind": "tool", "name": "charge"}]),
+        _changed(eventWaits=[{"id": 1, "kind": "event", "name": "paid"}]),
         _changed(errorDetail={"kind": "exception"}),
         _changed(pausedState={}),
         _changed(logs=7),
@@ -76,6 +94,7 @@ def _changed(**fields):
         _changed(positions=[]),
         _changed(positions=[[1]]),
         _changed(taken=[7]),
+        _changed(taken=[[1, 1]]),
         _changed(vmState="?"),
     ],
 )
