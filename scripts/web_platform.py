@@ -110,6 +110,8 @@ EXTRAS = {
     "removeEventListener": "the same",
     "dispatchEvent": "the same",
     "sleep": "ours: a promise for later",
+    "callTool": "ours: a promise of what a tool of the host gives",
+    "waitForEvent": "ours: a promise of an event",
     "Navigator": "the class of `navigator`",
     "Temporal": "[docs/temporal-and-intl.md](temporal-and-intl.md)",
     "Intl": "[docs/temporal-and-intl.md](temporal-and-intl.md) has the reasons",

@@ -13,7 +13,16 @@ from enum import Enum
 from typing import Any
 
 from sequential_core.errors import InvalidAnswerError
-from sequential_core.model import BASE64, Answer, ErrorAnswer, NoAnswer, ResponseAnswer, ValueAnswer
+from sequential_core.model import (
+    BASE64,
+    Answer,
+    ErrorAnswer,
+    NoAnswer,
+    Pending,
+    RequestKind,
+    ResponseAnswer,
+    ValueAnswer,
+)
 
 #: JSON that is nested deeper than this is refused: parsers recurse, here and in the guest.
 MAX_JSON_DEPTH = 500
@@ -115,6 +124,14 @@ def check_answer(answer: Answer | NoAnswer, limit_bytes: int) -> Answer | NoAnsw
     return answer
 
 
+def check_answer_kind(answer: Answer | NoAnswer, request: Pending) -> None:
+    """Raises InvalidAnswerError if no request of that kind takes such an answer."""
+    if isinstance(answer, ResponseAnswer) and request.kind is not RequestKind.FETCH:
+        raise InvalidAnswerError(f"only fetch takes a response, and request {request.id} is of kind {request.kind}")
+    if isinstance(answer, ErrorAnswer) and request.kind is RequestKind.EVENT:
+        raise InvalidAnswerError(f"an event has a value and never an error, and request {request.id} waits for one")
+
+
 def _check_response(answer: ResponseAnswer) -> None:
     def expect(condition: bool, problem: str) -> None:
         if not condition:
@@ -171,16 +188,16 @@ def _to_json(value: Any) -> str:
     return text
 
 
-def nested_too_deeply(text: str) -> bool:
-    """Whether JSON text is nested deeper than `MAX_JSON_DEPTH`."""
-    if text.count("[") + text.count("{") <= MAX_JSON_DEPTH:
+def nested_too_deeply(text: str, limit: int = MAX_JSON_DEPTH) -> bool:
+    """Whether JSON text is nested deeper than so many levels."""
+    if text.count("[") + text.count("{") <= limit:
         return False
     depth = 0
     for match in _BRACKET_OR_STRING.finditer(text):
         mark = match.group()[0]
         if mark in "[{":
             depth += 1
-            if depth > MAX_JSON_DEPTH:
+            if depth > limit:
                 return True
         elif mark in "]}":
             depth -= 1

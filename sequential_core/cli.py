@@ -259,8 +259,7 @@ def list_tasks(status: str | None, limit: int, as_json: bool, cursor: str | None
         _print_json({"tasks": tasks, "cursor": page.cursor})
         return
     for task in page.tasks:
-        request = task.fetch_request
-        what = task.error or ("" if request is None else f"{request.method} {request.url}")
+        what = task.error or next((request.label for request in task.pending_requests), "")
         if not what and task.paused_state is not None and task.paused_state.wake_at is not None:
             what = f"a timer, {task.paused_state.wake_at:%Y-%m-%d %H:%M:%S}"
         columns = (task.id, task.status.value, f"{task.created_at:%Y-%m-%d %H:%M:%S}", task.name or "", what)

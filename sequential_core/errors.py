@@ -53,7 +53,7 @@ class InvalidTaskIdError(InvalidRequestError):
 
 
 class InvalidAnswerError(InvalidRequestError):
-    """The answer to a pending request is missing, of two kinds at once, or not JSON."""
+    """The answer to a pending request is missing, of two kinds at once, of one that it does not take, or not JSON."""
 
     def __init__(self, problem: str) -> None:
         super().__init__("answer", problem)
@@ -109,6 +109,23 @@ class UnknownRequestError(CallerError, LookupError):
         self.task_id = task_id
         self.request_id = request_id
         self.pending = pending
+
+
+class TooManyEventsError(CallerError):
+    """The task keeps as many events as it may, and waits for none of them. What it keeps is as before."""
+
+    def __init__(self, task_id: str, most: int, most_bytes: int) -> None:
+        super().__init__(f"task {task_id!r} keeps at most {most} events, and {most_bytes} bytes of them")
+        self.task_id = task_id
+        self.most = most
+        self.most_bytes = most_bytes
+
+
+class InvalidEventTokenError(CallerError):
+    """The token of an event's URL is not one that was given out here, or has expired."""
+
+    def __init__(self) -> None:
+        super().__init__("the URL is not one that was given out here, or it has expired")
 
 
 class IdempotencyKeyReusedError(CallerError):

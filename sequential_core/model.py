@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +16,11 @@ from enum import StrEnum
 from typing import Any
 
 from sequential_core.checks import from_rfc3339, to_rfc3339
+from sequential_core.drive import Drive
 from sequential_core.errors import InvalidRequestError
+
+# Of events and tools.
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 class Status(StrEnum):
@@ -55,6 +60,10 @@ class ErrorKind(StrEnum):
     RESULT_LIMIT = "result_limit"
     RESULT_NOT_JSON = "result_not_json"
     STATE_LIMIT = "state_limit"
+    HOP_LIMIT = "hop_limit"
+    DURATION_LIMIT = "duration_limit"
+    CANCELLED = "cancelled"
+    DRIVER = "driver"
     ENGINE = "engine"
 
 
@@ -149,6 +158,11 @@ class PendingRequest:
         return RequestKind.FETCH
 
     @property
+    def label(self) -> str:
+        """What it waits for, in a line for people."""
+        return f"{self.method} {self.url}"
+
+    @property
     def content(self) -> bytes | None:
         """The body as the bytes to send; None if there is none."""
         if self.body is None:
@@ -202,6 +216,11 @@ class PendingTool:
     def kind(self) -> RequestKind:
         return RequestKind.TOOL
 
+    @property
+    def label(self) -> str:
+        """What it waits for, in a line for people."""
+        return f"tool {self.name}"
+
     def to_dict(self) -> dict[str, Any]:
         return {"id": self.id, "kind": self.kind.value, "name": self.name, "args": self.args}
 
@@ -229,12 +248,37 @@ class PendingEvent:
     def kind(self) -> RequestKind:
         return RequestKind.EVENT
 
+    @property
+    def label(self) -> str:
+        """What it waits for, in a line for people."""
+        return f"event {self.name}"
+
     def to_dict(self) -> dict[str, Any]:
         return {"id": self.id, "kind": self.kind.value, "name": self.name}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PendingEvent:
         return cls(data["id"], data["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    """An event that came before the code waits for it.
+
+    Attributes:
+        name: of the event.
+        value: any JSON value.
+    """
+
+    name: str
+    value: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "value": self.value}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> KeptEvent:
+        return cls(data["name"], data["value"])
 
 
 #: What an answer settles.
@@ -421,6 +465,8 @@ class Task(Mapping[str, Any]):
         code_sha256: of the posted code in UTF-8, in hexadecimal.
         code: the posted code, in the task that `execute` returns and saves; None when loaded.
         taken: the latest answers that were taken, oldest first.
+        kept_events: events that came before the code waits for them, oldest first.
+        drive: how a driver performs the requests, and where that stands; None: the caller does.
         storage_note: what the storage that loaded it noted for itself; no part of the value, nor of its JSON form.
     """
 
@@ -446,6 +492,8 @@ class Task(Mapping[str, Any]):
     code_sha256: str
     code: str | None = field(default=None, repr=False)
     taken: tuple[TakenAnswer, ...] = ()
+    kept_events: tuple[KeptEvent, ...] = ()
+    drive: Drive | None = None
     storage_note: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -463,6 +511,12 @@ class Task(Mapping[str, Any]):
         """What waits for an answer, whichever its kind, oldest first."""
         pending: list[Pending] = [*self.fetch_requests, *self.tool_calls, *self.event_waits]
         return tuple(sorted(pending, key=lambda request: request.id))
+
+    @property
+    def performable(self) -> tuple[PendingRequest | PendingTool, ...]:
+        """The pending requests that a driver performs, oldest first: all but waits for events."""
+        performable: tuple[PendingRequest | PendingTool, ...] = (*self.fetch_requests, *self.tool_calls)
+        return tuple(sorted(performable, key=lambda request: request.id))
 
     def expired(self, now: datetime) -> bool:
         """Whether the task has ceased to exist; at the very instant it has."""
@@ -505,6 +559,8 @@ class Task(Mapping[str, Any]):
             "language": self.language.value,
             "codeSha256": self.code_sha256,
             "taken": [taken.to_list() for taken in self.taken],
+            "keptEvents": [event.to_dict() for event in self.kept_events],
+            "drive": None if self.drive is None else self.drive.to_dict(),
         }
 
     def _encoded_state(self) -> str | None:
@@ -543,6 +599,9 @@ class Task(Mapping[str, Any]):
                 language=Language(data.get("language", Language.JAVASCRIPT)),  # the first version had no other
                 code_sha256=data["codeSha256"],
                 taken=tuple(TakenAnswer.from_list(taken) for taken in data["taken"]),
+                # Earlier versions had neither.
+                kept_events=tuple(KeptEvent.from_dict(each) for each in data.get("keptEvents", ())),
+                drive=None if data.get("drive") is None else Drive.from_dict(data["drive"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError, binascii.Error) as error:
             raise InvalidRequestError("task", "it is not the JSON form of a task") from error
@@ -558,3 +617,14 @@ def check_language(language: object) -> Language:
         return Language(language)  # type: ignore[arg-type]  # whatever is no language is refused
     except ValueError:
         raise InvalidRequestError("language", f"it must be one of {', '.join(Language)}") from None
+
+
+def check_event_name(name: object) -> str:
+    """The name of an event, or of a tool, if it is one: 1 to 128 letters, digits and "_.:-".
+
+    Raises:
+        InvalidRequestError: it is not.
+    """
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        raise InvalidRequestError("name", 'it must be 1 to 128 letters, digits and "_.:-"')
+    return name

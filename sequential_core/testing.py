@@ -6,6 +6,10 @@
     run = run_program('(await fetch("https://api.test/rate")).status', answers, pause_everywhere=True)
     assert run.result == 429
 
+    answers = Answers(tools={"add": lambda args: args["a"] + args["b"]}, events={"paid": After(3600, {"cents": 5})})
+    run = run_program('await callTool("add", {a: 1, b: (await waitForEvent("paid")).cents})', answers)
+    assert run.result == 6
+
 A program goes on in a fresh machine after each of its pauses, as it would in production. With `pause_everywhere` it
 does so before every job of its job queue, and its test shows that it means the same wherever it is cut.
 """
@@ -19,9 +23,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
-from sequential_core.answers import check_answer
+from sequential_core.answers import check_answer, check_answer_kind
 from sequential_core.errors import SequentialError
 from sequential_core.limits import Limits
 from sequential_core.model import (
@@ -31,7 +35,10 @@ from sequential_core.model import (
     ErrorDetail,
     Language,
     LogEntry,
+    Pending,
+    PendingEvent,
     PendingRequest,
+    PendingTool,
     ResponseAnswer,
     ValueAnswer,
     check_language,
@@ -47,7 +54,9 @@ __all__ = [
     "MovedClock",
     "NEVER",
     "NOW",
+    "PendingEvent",
     "PendingRequest",
+    "PendingTool",
     "ProgramFailedError",
     "ResponseAnswer",
     "Run",
@@ -89,21 +98,27 @@ NEVER = Never.NEVER
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """An answer that comes so many seconds after the request, by the clock of the test."""
+    """An answer that comes so many seconds after the request, by the clock of the test.
+
+    Attributes:
+        seconds: how long it takes.
+        answer: an answer, an exception (the request fails with its message), or else a JSON value.
+    """
 
     seconds: float
-    answer: Answer
+    answer: Any
 
 
 Reply = Answer | After | Never
-Respond = Callable[[PendingRequest], Reply]
+#: Of a program that makes nothing but fetches, or of any.
+Respond = Callable[[PendingRequest], Reply] | Callable[[Pending], Reply]
 
 
 class UnexpectedRequestError(SequentialError, AssertionError):
     """The program made a request for which `Answers` have no answer."""
 
-    def __init__(self, request: PendingRequest) -> None:
-        super().__init__(f"there is no answer for {request.method} {request.url}")
+    def __init__(self, request: Pending) -> None:
+        super().__init__(f"there is no answer for {request.label}")
         self.request = request
 
 
@@ -111,7 +126,7 @@ class EndlessProgramError(SequentialError, AssertionError):
     """The program waits for what never comes, or was paused too often."""
 
     def __init__(self, waits: programs.Suspended, pauses: int) -> None:
-        what = [f"{request.method} {request.url}" for request in waits.requests] or ["timers"]
+        what = [request.label for request in waits.requests] or ["timers"]
         super().__init__(f"after {pauses} pauses the program still waits for {', '.join(what)}")
         self.pauses = pauses
 
@@ -130,7 +145,9 @@ class Run:
 
     Attributes:
         outcome: how it ended.
-        requests: all that it made, in order, but for those that it aborted before it was paused.
+        requests: all its calls of `fetch`, in order, but for those that it aborted before it was paused.
+        tool_calls: those of `callTool`.
+        event_waits: those of `waitForEvent`.
         logs: what it wrote to `console`.
         pauses: how often it was suspended. The cuts of `pause_everywhere` do not count.
         elapsed: how long it took, by its clock.
@@ -138,6 +155,8 @@ class Run:
 
     outcome: programs.Completed | programs.Failed
     requests: tuple[PendingRequest, ...]
+    tool_calls: tuple[PendingTool, ...]
+    event_waits: tuple[PendingEvent, ...]
     logs: tuple[LogEntry, ...]
     pauses: int
     elapsed: timedelta
@@ -165,7 +184,8 @@ class Run:
     @property
     def meaning(self) -> tuple[object, ...]:
         """What two runs of one program must agree on, however they are cut."""
-        return replace(self.outcome, logs=()), self.requests, self.logs, self.pauses, self.elapsed
+        made = (self.requests, self.tool_calls, self.event_waits)
+        return replace(self.outcome, logs=()), *made, self.logs, self.pauses, self.elapsed
 
 
 @dataclass
@@ -176,14 +196,34 @@ class Answers:
         table: by URL, or by method and URL ("POST https://api.test/"): an answer, an `After`, `NEVER`, an exception
             (the fetch fails with its message), a function of the request that gives one of these, or else a JSON value.
             A URL that ends in * stands for all that begin so; the longest that fits counts.
-        requests: those that were answered so far.
+        tools: by the name of a tool, the same. A function gets the arguments of the call.
+        events: by the name of an event, the same but for exceptions. A function gets the `PendingEvent`.
+        requests, tool_calls, event_waits: those that were answered so far.
     """
 
-    table: Mapping[str, Any]
+    table: Mapping[str, Any] = field(default_factory=dict)
+    tools: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    events: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     requests: list[PendingRequest] = field(default_factory=list)
+    tool_calls: list[PendingTool] = field(default_factory=list, kw_only=True)
+    event_waits: list[PendingEvent] = field(default_factory=list, kw_only=True)
 
-    def __call__(self, request: PendingRequest) -> Reply:
-        self.requests.append(request)
+    def __call__(self, request: Pending) -> Reply:
+        try:
+            match request:
+                case PendingRequest():
+                    self.requests.append(request)
+                    return self._of_fetch(request)
+                case PendingTool():
+                    self.tool_calls.append(request)
+                    return _reply(self.tools.get(request.name, in_turn()), request.args)
+                case PendingEvent():
+                    self.event_waits.append(request)
+                    return _reply(self.events.get(request.name, in_turn()), request)
+        except _NoneLeft:
+            raise UnexpectedRequestError(request) from None
+
+    def _of_fetch(self, request: PendingRequest) -> Reply:
         for key in (f"{request.method} {request.url}", request.url):
             if key in self.table:
                 return _reply(self.table[key], request)
@@ -194,22 +234,30 @@ class Answers:
         return _reply(self.table[max(fitting, key=len)], request)
 
 
-def _reply(given: Any, request: PendingRequest) -> Reply:
+class _NoneLeft(Exception):
+    """`in_turn` has no more."""
+
+
+def _reply(given: Any, argument: Any) -> Reply:
     if callable(given):
-        given = given(request)
-    if isinstance(given, ValueAnswer | ResponseAnswer | ErrorAnswer | After | Never):
+        given = given(argument)
+    return given if isinstance(given, After | Never) else _answer(given)
+
+
+def _answer(given: Any) -> Answer:
+    if isinstance(given, ValueAnswer | ResponseAnswer | ErrorAnswer):
         return given
     return ErrorAnswer(str(given)) if isinstance(given, Exception) else ValueAnswer(given)
 
 
-def in_turn(*replies: Any) -> Callable[[PendingRequest], Any]:
+def in_turn(*replies: Any) -> Callable[[Any], Any]:
     """For `Answers`: the first request gets the first of these, and so on; after the last one there is no answer."""
     left = iter(replies)
 
-    def reply(request: PendingRequest) -> Any:
+    def reply(argument: Any) -> Any:
         for each in left:
-            return each(request) if callable(each) else each
-        raise UnexpectedRequestError(request)
+            return each(argument) if callable(each) else each
+        raise _NoneLeft
 
     return reply
 
@@ -266,7 +314,8 @@ def run_program(
     Args:
         code: the program.
         language: "javascript" or "typescript".
-        respond: what answers a request; called once for each, in their order. A mapping stands for `Answers` of it.
+        respond: what answers a request of whichever kind; called once for each, in their order. A mapping stands for
+            `Answers` of it.
         pause_everywhere: cut it before every job of its job queue, not only at its pauses.
         one_machine: do not cut it at all: its memory is never saved and restored.
         seed: of the order in which answers that are there are delivered, one at a time; oldest first if None.
@@ -306,22 +355,24 @@ class _Mail:
     """The requests of a run, and the answers that are on their way."""
 
     def __init__(self, respond: Respond, clock: MovedClock, limits: Limits, order: random.Random | None) -> None:
-        self.requests: dict[int, PendingRequest] = {}
+        self.requests: dict[int, Pending] = {}
         self.clock = clock
         self._respond = respond
         self._limits = limits
         self._order = order
         self._coming: dict[int, tuple[datetime, Answer]] = {}
 
-    def send(self, request: PendingRequest) -> None:
+    def send(self, request: Pending) -> None:
         if request.id in self.requests:
             return
         self.requests[request.id] = request
-        reply = self._respond(request)
+        # Whoever wrote a function for fetches alone has a program that makes no others.
+        reply = cast("Callable[[Pending], Reply]", self._respond)(request)
         if isinstance(reply, Never):
             return
-        after, answer = (reply.seconds, reply.answer) if isinstance(reply, After) else (0.0, reply)
+        after, answer = (reply.seconds, _answer(reply.answer)) if isinstance(reply, After) else (0.0, reply)
         check_answer(answer, self._limits.answer_bytes)
+        check_answer_kind(answer, request)
         self._coming[request.id] = self.clock() + timedelta(seconds=after), answer
 
     def receive(self, paused: programs.Suspended) -> dict[int, Answer] | None:
@@ -357,5 +408,13 @@ def _to_the_end(
             raise EndlessProgramError(outcome, pauses)
         outcome = go_on(outcome, answers)
         logs += outcome.logs
-    requests = tuple(mail.requests[number] for number in sorted(mail.requests))
-    return Run(outcome, requests, tuple(logs), pauses, mail.clock() - began)
+    made = [mail.requests[number] for number in sorted(mail.requests)]
+    return Run(
+        outcome,
+        tuple(each for each in made if isinstance(each, PendingRequest)),
+        tuple(each for each in made if isinstance(each, PendingTool)),
+        tuple(each for each in made if isinstance(each, PendingEvent)),
+        tuple(logs),
+        pauses,
+        mail.clock() - began,
+    )

@@ -6,11 +6,13 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
 from sequential_core.limits import Limits
 from sequential_core.model import Answer, ErrorAnswer, LogEntry, PendingRequest, ValueAnswer
+from sequential_core.testing import NOW, MovedClock
 from sequential_core.vm import guest as guests
 from sequential_core.vm import program as programs
 
@@ -136,6 +138,31 @@ def answered(code: str, *answers: Answer, limits: Limits = DEFAULT) -> programs.
         assert isinstance(outcome, programs.Suspended), outcome
         outcome = programs.resume(outcome.state, {outcome.requests[0].id: answer}, limits)
     return outcome
+
+
+class Clocked:
+    """A program whose clock the test moves; each hop runs in a fresh machine."""
+
+    def __init__(self, code: str) -> None:
+        self.clock = MovedClock()
+        self.outcome = programs.start(code, clock=self.clock)
+        self.logs = [entry.message for entry in self.outcome.logs]
+
+    def resume(self, answers: dict[int, Answer] | None = None, *, after: float = 0) -> list[str]:
+        """Resumes it so many milliseconds later; returns what was logged."""
+        self.clock.advance(timedelta(milliseconds=after))
+        self.outcome = programs.resume(self.outcome.state, answers or {}, clock=self.clock)
+        return [entry.message for entry in self.outcome.logs]
+
+    @property
+    def wakes_after(self) -> float:
+        """Milliseconds from the beginning of the test to when the first timer is due."""
+        return (self.outcome.timers.wake_at - NOW) / timedelta(milliseconds=1)
+
+    @property
+    def result(self) -> Any:
+        assert isinstance(self.outcome, programs.Completed), self.outcome
+        return self.outcome.result
 
 
 def check_program(code: str, expected: Any, respond: Respond = echo, seed: int | None = None) -> None:

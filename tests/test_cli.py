@@ -203,6 +203,19 @@ def test_tasks_are_listed_read_and_removed(sequential):
     assert json.loads(sequential("get", "task-2").stdout)["pausedState"]["hops"] == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("await waitForEvent('order.paid', { timeout: 5000 })", "event order.paid"),
+        ("await callTool('charge', 5)", "tool charge"),
+        ("await Promise.all([waitForEvent('first'), fetch('https://example.com/x')])", "event first"),
+    ],
+)
+def test_ls_shows_what_a_task_waits_for(sequential, code, shown):
+    sequential("exec", "--id", "t", "-e", code)
+    assert sequential("ls").stdout.endswith(f"  {shown}\n")
+
+
 def test_the_state_is_printed_only_when_asked_for(sequential):
     sequential("exec", "--id", "t", "-e", 'await fetch("https://example.com/x")')
     assert "vmState" not in json.loads(sequential("get", "t").stdout)

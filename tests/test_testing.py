@@ -65,6 +65,71 @@ def test_answers_in_turn():
         run_program(f"for (;;) await fetch('{URL}')", {URL: in_turn(1, 2)})
 
 
+def test_tools_and_events_have_tables_of_their_own_and_are_remembered():
+    answers = Answers(
+        tools={
+            "add": lambda args: args["a"] + args["b"],
+            "fixed": ["value"],
+            "down": ConnectionError("no route"),
+            "slow": After(60, "at last"),
+            "slow.down": After(60, TimeoutError("gave up")),
+            "turns": in_turn(1, lambda args: args, ErrorAnswer("third")),
+        },
+        events={"paid": in_turn({"cents": 5}, After(3600, None)), "wait": lambda wait: wait.id},
+    )
+    code = """
+        const call = (name, args) => callTool(name, args).catch(String);
+        const tools = [await call('add', { a: 1, b: 2 }), await call('fixed'), await call('down'), await call('slow'),
+          await call('slow.down'), await call('turns'), await call('turns', 'args'), await call('turns')];
+        [tools, await waitForEvent('paid'), await waitForEvent('paid'), await waitForEvent('wait')]
+    """
+    run = run_program(code, answers)
+    tools = [3, ["value"], "Error: no route", "at last", "Error: gave up", 1, "args", "Error: third"]
+    assert run.result == [tools, {"cents": 5}, None, 11]
+    assert run.elapsed == timedelta(seconds=60 + 60 + 3600)
+    assert [call.name for call in run.tool_calls] == ["add", "fixed", "down", "slow", "slow.down", *["turns"] * 3]
+    assert [wait.name for wait in run.event_waits] == ["paid", "paid", "wait"]
+    assert (answers.tool_calls, answers.event_waits) == (list(run.tool_calls), list(run.event_waits))
+    assert (run.requests, run.urls, answers.requests) == ((), (), [])
+
+
+@pytest.mark.parametrize(
+    ("code", "label"),
+    [("await callTool('unknown', 1)", "tool unknown"), ("await waitForEvent('unknown')", "event unknown")],
+)
+def test_a_tool_or_an_event_that_the_tables_have_not_fails_the_test_and_says_which(code, label):
+    with pytest.raises(UnexpectedRequestError, match=f"there is no answer for {label}"):
+        run_program(code, Answers(tools={"known": 1}, events={"known": in_turn()}))
+    with pytest.raises(EndlessProgramError, match=f"still waits for {label}"):
+        run_program(code, Answers(tools={"unknown": NEVER}, events={"unknown": NEVER}))
+
+
+def test_an_event_is_never_answered_by_an_error_nor_a_tool_by_a_response():
+    with pytest.raises(InvalidAnswerError, match="an event has a value and never an error"):
+        run_program("await waitForEvent('e')", Answers(events={"e": ValueError("no")}))
+    with pytest.raises(InvalidAnswerError, match="only fetch takes a response"):
+        run_program("await callTool('t')", Answers(tools={"t": response("text")}))
+
+
+def test_what_the_function_of_a_tool_raises_fails_the_test():
+    def broken(_):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_program("await callTool('t').catch(() => {})", Answers(tools={"t": broken}))
+
+
+def test_a_function_may_answer_requests_of_every_kind():
+    code = f"[await fetch('{URL}'), await callTool('t'), await waitForEvent('e')]"
+    assert run_program(code, lambda request: ValueAnswer(request.kind)).result == ["fetch", "tool", "event"]
+
+
+def test_an_event_that_never_comes_times_out():
+    code = "await waitForEvent('e', { timeout: 3600e3 }).catch((error) => error.name)"
+    run = run_program(code, Answers(events={"e": NEVER}))
+    assert (run.result, run.elapsed) == ("TimeoutError", timedelta(hours=1))
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -30,7 +30,7 @@ from sequential_core.model import (
     ErrorDetail,
     ErrorKind,
     LogEntry,
-    PendingRequest,
+    Pending,
     ResponseAnswer,
     ValueAnswer,
 )
@@ -77,15 +77,17 @@ class Suspended:
 
     Attributes:
         state: the program as bytes.
-        requests: every pending request, oldest first.
+        requests: every pending request of whichever kind, oldest first.
         timers: what it waits for besides; None if it has no timer.
         logs: what the code wrote to `console` in this hop.
+        passed_over: ids of requests whose answer came to nothing, since a timer that was due aborted them.
     """
 
     state: bytes
-    requests: tuple[PendingRequest, ...]
+    requests: tuple[Pending, ...]
     timers: waits.Timers | None
     logs: tuple[LogEntry, ...]
+    passed_over: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,7 @@ class Program:
         self._pause_everywhere = pause_everywhere
         self._machine = Machine(guest, limits, clock)
         self._main = 0
+        self._passed_over: list[int] = []
 
     def hop(self, step: Callable[[], None]) -> Outcome:
         """Runs `step`, then whatever can run, and tells where that ended."""
@@ -221,6 +224,7 @@ class Program:
 
     def settle(self, answers: Mapping[int, Answer]) -> None:
         """Delivers answers. To be called in `hop`."""
+        self._passed_over = []
         self._machine.prepare()
         for request_id, answer in answers.items():
             machine = self._machine
@@ -230,7 +234,8 @@ class Program:
                     raise KeyError(request_id)
                 self._run()  # the timers that are due come first, and one may abort the request
                 machine = self._machine
-                machine.call("qjs_free_value", machine.apply("settle", argument))
+                if not machine.truth(machine.apply("settle", argument)):
+                    self._passed_over.append(request_id)
             machine.call("qjs_free_value", argument)
 
     def _run(self) -> bytes:
@@ -295,7 +300,7 @@ class Program:
         requests, timers = _waits(text, limits)
         logs = tuple(machine.logs)
         if requests or (timers is not None and (timers.keeping or self._is_open())):
-            return Suspended(self._snapshot(), requests, timers, logs)
+            return Suspended(self._snapshot(), requests, timers, logs, tuple(self._passed_over))
         status = machine.call("qjs_promise_state", self._main)
         if status == _PENDING:
             raise _Stop(_deadlock())
@@ -428,13 +433,16 @@ def _deadlock() -> ErrorDetail:
     )
 
 
-def _waits(text: bytes, limits: Limits) -> tuple[tuple[PendingRequest, ...], waits.Timers | None]:
+def _waits(text: bytes, limits: Limits) -> tuple[tuple[Pending, ...], waits.Timers | None]:
     """The pending requests and the timers of a turn."""
     if len(text) > limits.request_bytes + _TIMERS_BYTES:
         message = f"the pending requests have more than {limits.request_bytes} bytes of JSON"
         raise _Stop(_limit_error(ErrorKind.REQUEST_LIMIT, message))
     try:
         requests, timers = waits.parse(text)
+    except waits.NestedTooDeeplyError:
+        message = f"the arguments of a tool are nested deeper than {MAX_JSON_DEPTH}"
+        raise _Stop(_limit_error(ErrorKind.REQUEST_LIMIT, message)) from None
     except ValueError:  # the code has broken what the prelude is made of
         raise _Stop(_engine_error()) from None
     if len(requests) > limits.pending_requests:

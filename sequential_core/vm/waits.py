@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sequential_core.model import BASE64, PendingRequest, PendingTimer
+from sequential_core.answers import MAX_JSON_DEPTH, nested_too_deeply
+from sequential_core.model import BASE64, Pending, PendingEvent, PendingRequest, PendingTimer, PendingTool
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -24,6 +25,16 @@ _LAST_MILLISECONDS = 253_402_300_799_000
 _URL = re.compile(r"https?://[!-~]+")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE = re.compile(r"[\x01-\x09\x0b\x0c\x0e-\xff]*")
+
+# Of a tool or an event.
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+# `parse` is given an array of an array of objects.
+_LEVELS_ABOVE = 3
+
+
+class NestedTooDeeplyError(ValueError):
+    """The arguments of a tool are nested deeper than `MAX_JSON_DEPTH`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +54,40 @@ class Timers:
     soonest: tuple[PendingTimer, ...]
 
 
-def parse(text: bytes) -> tuple[tuple[PendingRequest, ...], Timers | None]:
-    """The pending requests, oldest first, and the timers, None if there are none.
+def parse(text: bytes) -> tuple[tuple[Pending, ...], Timers | None]:
+    """The pending requests of every kind, oldest first, and the timers, None if there are none.
 
     Raises:
+        NestedTooDeeplyError: the arguments of a tool are nested too deeply.
         ValueError: it is not what the prelude writes.
     """
+    decoded = text.decode()
+    if nested_too_deeply(decoded, MAX_JSON_DEPTH + _LEVELS_ABOVE):
+        raise NestedTooDeeplyError
     try:
-        requests, timers = json.loads(text)
-        pending = tuple(_checked(PendingRequest(**each)) for each in requests)
+        requests, timers = json.loads(decoded)
+        pending = tuple(_pending(each) for each in requests)
         if timers is None:
             return pending, None
         soonest = tuple(PendingTimer(number, _instant(due)) for number, due in timers["soonest"])
         return pending, Timers(timers["count"], timers["keeping"], _instant(timers["wakeAt"]), soonest)
+    except RecursionError:  # the caller's own stack is deep
+        raise NestedTooDeeplyError from None
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError("it has other members") from error
+
+
+def _pending(fields: dict[str, Any]) -> Pending:
+    kind = fields.pop("kind", None)  # a fetch does not say
+    if kind is None:
+        return _checked(PendingRequest(**fields))
+    if kind not in ("tool", "event"):
+        raise ValueError("a request is of no kind")
+    request = PendingTool(**fields) if kind == "tool" else PendingEvent(**fields)
+    numbers = (request.id, request.line or 1, request.column or 0)
+    if not (_NAME.fullmatch(request.name) and all(type(each) is int for each in numbers)):
+        raise ValueError("a tool or an event has what none may have")
+    return request
 
 
 def _checked(request: PendingRequest) -> PendingRequest:

@@ -55,6 +55,14 @@ def test_a_task_has_the_fields_that_are_described(client):
         msgspec.convert(each, schemas.Task)
 
 
+def test_what_a_task_waits_for_has_the_fields_that_are_described(client):
+    task = client.execute("waitForEvent('e', { timeout: 1e6 }); callTool('t', { a: '\\ud800' }); 1")
+    assert set(task["eventWaits"][0]) == encoded_fields(schemas.PendingEvent)
+    assert set(task["toolCalls"][0]) == encoded_fields(schemas.PendingTool)
+    assert set(task["timers"][0]) == encoded_fields(schemas.PendingTimer)
+    msgspec.convert(task, schemas.Task)
+
+
 def encoded_fields(kind):
     return set(kind.__struct_encode_fields__)
 

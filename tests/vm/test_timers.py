@@ -5,38 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from support import completed
+from support import Clocked, completed
 
 from sequential_core.model import ErrorAnswer, ValueAnswer
-from sequential_core.testing import NOW, MovedClock
+from sequential_core.testing import NOW
 from sequential_core.vm import program as programs
 
 URL = "https://api.test/"
-
-
-class Clocked:
-    """A program whose clock the test moves; each hop is a fresh machine."""
-
-    def __init__(self, code):
-        self.clock = MovedClock()
-        self.outcome = programs.start(code, clock=self.clock)
-        self.logs = [entry.message for entry in self.outcome.logs]
-
-    def resume(self, answers=None, *, after=0):
-        """Resumes it so many milliseconds later; returns what was logged."""
-        self.clock.advance(timedelta(milliseconds=after))
-        self.outcome = programs.resume(self.outcome.state, answers or {}, clock=self.clock)
-        return [entry.message for entry in self.outcome.logs]
-
-    @property
-    def wakes_after(self):
-        """Milliseconds from the beginning of the test to when the first timer is due."""
-        return (self.outcome.timers.wake_at - NOW) / timedelta(milliseconds=1)
-
-    @property
-    def result(self):
-        assert isinstance(self.outcome, programs.Completed), self.outcome
-        return self.outcome.result
 
 
 def test_a_program_that_waits_for_a_timer_is_suspended_until_it_is_due():

@@ -2,24 +2,16 @@
 import { TextDecoder } from '@exodus/bytes/encoding.js';
 import fromDataUrl from 'data-urls';
 import {
-  NativeError, NativePromise, NativeString, NativeTypeError, create, exec, expose, quote, reject, slice, toBase64,
+  NativePromise, NativeString, NativeTypeError, create, exec, expose, quote, reject, slice, toBase64,
 } from './intrinsics.js';
 import { take } from './body.js';
-import { abortReason, isAborted, offAbort, onAbort } from './events.js';
+import { abortReason, isAborted } from './events.js';
 import { headersText } from './headers.js';
 import { isFinishing } from './outcome.js';
-import { addRequest, removeRequest } from './pending.js';
+import { ask, callPosition } from './pending.js';
 import { readRequest, responseOf } from './request.js';
 
 const HTTP = /^https?:/, DATA = /^data:/;
-
-// No leading zeros, which JSON has not: the code may make up its stacks.
-const POSITION = /task\.js:([1-9]\d{0,8}):(0|[1-9]\d{0,8})/;
-const callPosition = () => {
-  const stack = new NativeError().stack; // not a string where the code set Error.prepareStackTrace
-  const found = typeof stack === 'string' ? exec(POSITION, stack) : null;
-  return found === null ? '"line":null,"column":null' : '"line":' + found[1] + ',"column":' + found[2];
-};
 
 // The fields of a request as JSON, but for its id. `content` is its body: a string, a Uint8Array or null.
 const fieldsText = (request, content, position) => {
@@ -42,22 +34,7 @@ const readBody = async (body) => {
   return body.isForm && isUtf8(content) ? new TextDecoder('utf-8', { ignoreBOM: true }).decode(content) : content;
 };
 
-const send = (request, content, position) => {
-  const { signal } = request, fields = fieldsText(request, content, position);
-  return new NativePromise((accept, refuse) => {
-    if (signal === undefined) { addRequest(fields, accept, refuse); return; }
-    const aborted = () => {
-      removeRequest(id);
-      refuse(abortReason(signal));
-    };
-    const settled = (settle) => (value) => {
-      offAbort(signal, aborted);
-      settle(value);
-    };
-    const id = addRequest(fields, settled(accept), settled(refuse));
-    onAbort(signal, aborted);
-  });
-};
+const send = (request, content, position) => ask(fieldsText(request, content, position), undefined, request.signal);
 
 const sendLater = async (request, position) => {
   const content = await readBody(request.body);

@@ -15,6 +15,7 @@ import './temporal.js';
 import './headers.js';
 import './request.js';
 import './fetch.js';
+import './waits.js';
 import './crypto.js';
 
 export { forget, isPending, rejected, report, settle, turn } from './pending.js';

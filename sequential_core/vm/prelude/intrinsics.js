@@ -4,7 +4,7 @@
 // `outcome` and what they call) touches nothing that the code can reach: intrinsics are taken here, before any
 // posted code runs, methods are called through `uncurry`, records have no prototype, lists are records with numbers
 // for keys. It uses no template literals, which the engine joins with String.prototype.concat, no spreading, no
-// destructuring of arrays, no `for of` and `instanceof` but for values of the code's own, and gives only strings to
+// destructuring of arrays, no `for of` and `instanceof` but for values of the code's own, and but for these gives only strings to
 // JSON.stringify, which otherwise goes through setters of Array.prototype.
 
 export const globalScope = globalThis;

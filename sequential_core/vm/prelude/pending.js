@@ -1,24 +1,56 @@
 // The pending requests and the turns of the event loop: what the host asks between two runs of the job queue.
-import { NativeMap, NativeTypeError, create, mapDelete, mapForEach, mapGet, mapSet, mapSize, parse } from './intrinsics.js';
-import { reportHandled, reportRejection } from './events.js';
+import {
+  NativeError, NativeMap, NativePromise, NativeTypeError, create, exec, mapDelete, mapForEach, mapGet, mapSet, mapSize, parse,
+} from './intrinsics.js';
+import { abortReason, offAbort, onAbort, reportHandled, reportRejection } from './events.js';
 import { responseOf } from './request.js';
-import { describeTimers, fire, isDue } from './timers.js';
+import { addTimer, describeTimers, fire, isDue, removeTimer } from './timers.js';
 
 const pending = new NativeMap();
 let lastId = 0;
 
-// Adds a request; `fields` is its JSON from behind the id on. Returns the id.
-export const addRequest = (fields, accept, refuse) => {
-  lastId += 1;
-  const request = create(null);
-  request.accept = accept;
-  request.refuse = refuse;
-  request.text = '{"id":' + lastId + ',' + fields;
-  mapSet(pending, lastId, request);
-  return lastId;
+// It is no longer pending, and neither its signal nor its timer knows of it.
+const remove = (request) => {
+  mapDelete(pending, request.id);
+  if (request.signal !== undefined) offAbort(request.signal, request.aborted);
+  if (request.timer !== undefined) removeTimer(request.timer);
 };
 
-export const removeRequest = (id) => { mapDelete(pending, id); };
+const takeBack = (request, reason) => {
+  remove(request);
+  request.refuse(reason);
+};
+
+// Makes a request, and gives the promise of its answer. `fields` is its JSON from behind the id on, `Failure` what an error becomes,
+// undefined: a TypeError. When `signal` is aborted or after `timeout` milliseconds, if they are given, the request is taken
+// back, and the promise rejects with the reason of the signal or with what `late` makes.
+export const ask = (fields, Failure, signal = undefined, timeout = undefined, late = undefined) =>
+  new NativePromise((accept, refuse) => {
+    const id = ++lastId, request = create(null);
+    request.id = id;
+    request.accept = accept;
+    request.refuse = refuse;
+    request.text = '{"id":' + id + ',' + fields;
+    mapSet(pending, id, request);
+    // A record has no more than it needs: it is in the state, and most requests are a fetch without a signal.
+    if (Failure !== undefined) request.Failure = Failure;
+    if (signal !== undefined) {
+      request.signal = signal;
+      request.aborted = () => takeBack(request, abortReason(signal));
+      onAbort(signal, request.aborted);
+    }
+    if (timeout !== undefined) request.timer = addTimer(() => takeBack(request, late()), timeout, create(null), -1, true);
+  });
+
+// No leading zeros, which JSON has not: the code may make up its stacks.
+const POSITION = /task\.js:([1-9]\d{0,8}):(0|[1-9]\d{0,8})/;
+
+// The members of a request that say where the code made it.
+export const callPosition = () => {
+  const stack = new NativeError().stack; // not a string where the code set Error.prepareStackTrace
+  const found = typeof stack === 'string' ? exec(POSITION, stack) : null;
+  return found === null ? '"line":null,"column":null' : '"line":' + found[1] + ',"column":' + found[2];
+};
 
 // --- Rejections that nobody handles (HTML standard, 8.1.6.4) -----------------------------------------
 
@@ -72,8 +104,8 @@ export const settle = (text) => {
   const request = mapGet(pending, id);
   if (request === undefined) return false;
   const value = kind === 'response' ? responseOf(payload) : payload;
-  mapDelete(pending, id);
-  if (kind === 'error') request.refuse(new NativeTypeError(payload));
+  remove(request);
+  if (kind === 'error') request.refuse(new (request.Failure ?? NativeTypeError)(payload));
   else request.accept(value);
   return true;
 };
