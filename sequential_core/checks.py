@@ -68,3 +68,12 @@ def check_duration(name: str, value: object) -> timedelta:
     if not timedelta(0) < value <= timedelta(days=36525):
         raise InvalidRequestError(name, "it must be longer than nothing and at most 100 years")
     return value
+
+
+def check_retain(value: object) -> timedelta | None:
+    """How long an outcome is kept; None if it is nothing, and so not at all.
+
+    Raises:
+        InvalidRequestError: it is no duration.
+    """
+    return None if value in (0, timedelta(0)) and not isinstance(value, bool) else check_duration("retain", value)

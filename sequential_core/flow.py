@@ -9,41 +9,61 @@ exactly-once needs: a hop runs on a copy, and only the first to save it counts.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from sequential_core.answers import UNSET, answer_digest, check_answer, make_answer
-from sequential_core.checks import MAX_ID_LENGTH, check_duration, check_idempotency_key, check_task_id
+from sequential_core.checks import MAX_ID_LENGTH, check_duration, check_idempotency_key, check_retain, check_task_id
+from sequential_core.drive import (
+    DRIVEN_RETAIN,
+    DRIVEN_TTL,
+    Callback,
+    Drive,
+    Policy,
+    check_callback_url,
+    read_policy,
+)
 from sequential_core.errors import (
     CallerError,
-    CodeSyntaxError,
     IdempotencyKeyReusedError,
     InvalidRequestError,
-    StateCorruptedError,
-    StorageFormatError,
     TaskConflictError,
+    TaskEndedError,
     TaskExistsError,
     TaskNotFoundError,
 )
+from sequential_core.hops import Dispatcher, HopObserver, Hops
 from sequential_core.limits import Limits
-from sequential_core.matching import GivenAnswer, choose_request, key_digest, was_taken
+from sequential_core.matching import (
+    GivenAnswer,
+    check_kept_events,
+    choose_request,
+    key_digest,
+    was_taken,
+    with_taken,
+)
 from sequential_core.model import (
-    TRANSITIONS,
     Answer,
+    ErrorDetail,
+    ErrorKind,
+    KeptEvent,
     Language,
     NoAnswer,
-    PausedState,
+    Pending,
+    PendingEvent,
     ResponseAnswer,
     Status,
     TakenAnswer,
     Task,
+    ValueAnswer,
+    check_event_name,
     check_language,
 )
 from sequential_core.storage.base import Clock, RevisionedStorage, Storage, TaskPage, system_clock
@@ -59,21 +79,13 @@ IDEMPOTENCY_WINDOW = timedelta(days=1)
 # The name space of the ids that come of idempotency keys: the one of DNS names, and "idempotency.sequential".
 _KEYS = uuid.UUID("d0131841-7b7d-5ef2-855a-a59e4d05a02d")
 
-# So many of the latest answers are remembered, for the caller who repeats one: 30 bytes each.
-_REMEMBERED_ANSWERS = 32
+# A change that is bound to no revision is tried so often, if others change the task meanwhile.
+_ATTEMPTS = 10
+
+AnyStorage = Storage | RevisionedStorage | str | None
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-
-class HopObserver(Protocol):
-    """Is told of the hops of a flow, for logs and metrics. It must not raise."""
-
-    def hop_ended(self, task: Task, seconds: float) -> None:
-        """A hop took so long, with the save; `task` is how it left the task."""
-
-    def conflicted(self, task_id: str) -> None:
-        """An answer came too late: the pause that it was for is over."""
 
 
 class _EitherWay(Generic[_P, _R]):
@@ -96,6 +108,7 @@ class SequentialFlow:
         ttl: how long a pause is kept, of tasks that do not say; a duration or seconds.
         retain: how long an outcome is, of tasks that do not say; None: not at all.
         observer: is told of every hop.
+        dispatcher: lets a driver begin when a caller has changed a driven task; None: drivers find such tasks.
         clock: says what time it is, also in the programs.
         pause_everywhere: for tests: programs are cut before every job, and go on in a fresh machine; see
             `sequential_core.testing`.
@@ -113,18 +126,21 @@ class SequentialFlow:
         ttl: timedelta | float = DEFAULT_TTL,
         retain: timedelta | float | None = None,
         observer: HopObserver | None = None,
+        dispatcher: Dispatcher | None = None,
         clock: Clock = system_clock,
         pause_everywhere: bool = False,
     ) -> None:
         self._storage = storage
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
+        #: Answers the calls of tools in driven tasks, by their names; `tool` adds one.
+        self.tools: dict[str, Callable[..., Any]] = {}
         self._ttl = check_duration("ttl", ttl)
         self._retain = None if retain is None else check_duration("retain", retain)
         self._observer = observer
         self._clock = clock
-        self._pause_everywhere = pause_everywhere
-        # The system's time reaches the guest without a detour through Python.
-        self._guest_clock = None if clock is system_clock else clock
+        self.hops = Hops(
+            self.limits, clock=clock, pause_everywhere=pause_everywhere, observer=observer, dispatcher=dispatcher
+        )
 
     @_EitherWay
     def execute(
@@ -138,6 +154,8 @@ class SequentialFlow:
         retain: timedelta | float | None = None,
         idempotency_key: str | None = None,
         language: Language | str | None = None,
+        drive: bool | Policy | Mapping[str, Any] | None = None,
+        callback_url: str | None = None,
     ) -> Task:
         """Runs code until it needs an answer or ends. It is stored only if it pauses, or `retain` is given.
 
@@ -149,11 +167,15 @@ class SequentialFlow:
             name: a label, up to 256 characters.
             storage: in place of the flow's.
             ttl: how long each pause is kept; a duration or seconds. None: as the flow has it, or else two hours.
-            retain: how long the outcome is kept. None: as the flow has it, or else not at all.
+            retain: how long the outcome is kept, 0: not at all. None: as the flow has it, or else not at all.
             idempotency_key: 1 to 255 visible ASCII characters. A call that repeats it, with the same code, gives
                 the task as it now stands. The outcome is kept for a day at least. If `id` is None it comes of the key.
             language: what the code is written in: "javascript", which None stands for, or "typescript". The same code
                 in another language is other code.
+            drive: True, a `Policy` or its JSON form: a driver performs the requests, see docs/driving.md. Such a task
+                waits for 30 days and keeps its outcome for one, if `ttl` and `retain` do not say. None: the caller
+                does.
+            callback_url: of a driven task: gets the outcome, see `Callback`.
 
         Returns:
             The task: paused, completed or error.
@@ -167,7 +189,8 @@ class SequentialFlow:
             StorageError, RetryableError: the task could not be kept.
         """
         if isinstance(code, Mapping):
-            if any(argument is not None for argument in (id, name, ttl, retain, idempotency_key, language)):
+            given = (id, name, ttl, retain, idempotency_key, language, drive, callback_url)
+            if any(argument is not None for argument in given):
                 raise InvalidRequestError("request", "give it as one mapping or as arguments, not as both")
             request = _request(code, required="code", known=_EXECUTE_FIELDS)
             return self.execute(storage=storage, **request)
@@ -178,6 +201,10 @@ class SequentialFlow:
         if name is not None and not (isinstance(name, str) and len(name) <= MAX_ID_LENGTH):
             raise InvalidRequestError("name", f"it must be a string of at most {MAX_ID_LENGTH} characters")
         written_in = Language.JAVASCRIPT if language is None else check_language(language)
+        driven = _drive(drive, callback_url)
+        if driven is not None:
+            ttl = DRIVEN_TTL if ttl is None else ttl
+            retain = (self._retain or DRIVEN_RETAIN) if retain is None else retain
         keep = self._revisioned(storage)
         now = self._clock()
         task = Task(
@@ -189,10 +216,11 @@ class SequentialFlow:
             updated_at=now,
             expires_at=None,
             ttl=self._ttl if ttl is None else check_duration("ttl", ttl),
-            retain=self._retain if retain is None else check_duration("retain", retain),
+            retain=self._retain if retain is None else check_retain(retain),
             language=written_in,
-            code_sha256=hashlib.sha256(programs.encode_code(code, self._limits)).hexdigest(),
+            code_sha256=hashlib.sha256(programs.encode_code(code, self.limits)).hexdigest(),
             code=code,
+            drive=driven,
         )
         if idempotency_key is not None:
             task = _kept_for_the_window(task)
@@ -200,19 +228,13 @@ class SequentialFlow:
         looked_up = id is not None or idempotency_key is not None
         if looked_up and (stored := keep.load(task_id)) is not None:
             return _same_task(stored, task, reused)
-        began = time.perf_counter()
-        task = self._after(task, self._start(code, written_in), previous=None)
-        if task.expires_at is not None:
-            try:
-                keep.save(task, expected_revision=0)
-            except TaskExistsError:
-                # Somebody else was quicker, perhaps with the same code.
-                if (stored := keep.load(task_id)) is None:
-                    raise
-                return _same_task(stored, task, reused)
-        if self._observer is not None:
-            self._observer.hop_ended(task, time.perf_counter() - began)
-        return task
+        try:
+            return self.hops.create(keep, task, code)
+        except TaskExistsError:
+            # Somebody else was quicker, perhaps with the same code.
+            if (stored := keep.load(task_id)) is None:
+                raise
+            return _same_task(stored, task, reused)
 
     @_EitherWay
     def resume(
@@ -238,10 +260,11 @@ class SequentialFlow:
 
         Args:
             id: the task, or the whole request as one mapping with the JSON names.
-            fetch_response: any JSON value; the code gets it as it is.
-            response: `{status, statusText, headers, body}`, or a `ResponseAnswer`; the code gets a `Response`.
-            error: a message; the code's promise rejects with a `TypeError`.
-            request_id: which pending request; the oldest if None.
+            fetch_response: any JSON value; the code gets it as it is, from a fetch, a tool or an event.
+            response: `{status, statusText, headers, body}`, or a `ResponseAnswer`; the code gets a `Response`. For a
+                fetch.
+            error: a message; the code's promise rejects with a `TypeError`, or of a tool an `Error`. Not for an event.
+            request_id: which pending request of whichever kind; None: the oldest call of a fetch or a tool.
             revision: the pause that the caller saw; None: whichever it is now.
             storage: in place of the flow's.
             idempotency_key: 1 to 255 visible ASCII characters. A call that repeats it, with the same answer, gives
@@ -256,7 +279,8 @@ class SequentialFlow:
             TaskConflictError: the pause is over: another answer was taken, or the revision is another.
             UnknownRequestError: the task never made that request.
             IdempotencyKeyReusedError: the key came before, with another answer or for another request.
-            InvalidAnswerError: no answer, though the task has no timer; several kinds of answer, or not JSON.
+            InvalidAnswerError: no answer, though the task has no timer; several kinds of answer, one that the request
+                does not take, or not JSON.
             StateError: the stored state cannot be resumed here; see its subclasses.
             StorageError, RetryableError: the task could not be loaded or kept.
         """
@@ -269,7 +293,7 @@ class SequentialFlow:
         _check_number("requestId", request_id)
         _check_number("revision", revision)
         key = None if idempotency_key is None else key_digest(idempotency_key)
-        answer = check_answer(make_answer(fetch_response, response, error), self._limits.answer_bytes)
+        answer = check_answer(make_answer(fetch_response, response, error), self.limits.answer_bytes)
         given = GivenAnswer(answer, answer_digest(answer), request_id, revision, key)
         keep = self._revisioned(storage)
         stored = keep.load(task_id)
@@ -281,7 +305,7 @@ class SequentialFlow:
             chosen = choose_request(stored, given)
             if chosen is None and self.seconds_to_wake(stored) != 0:
                 return stored
-            return self._hop(keep, stored, chosen, given)
+            return self._answer(keep, stored, chosen, given)
         except TaskConflictError:
             # This very answer may have been taken: from a call that was quicker, or an attempt of this one.
             if (stored := keep.load(task_id)) is None or not (was_taken(stored, given) or given.is_any_time):
@@ -289,6 +313,162 @@ class SequentialFlow:
                     self._observer.conflicted(task_id)
                 raise
             return stored
+
+    @_EitherWay
+    def send_event(
+        self,
+        id: str,  # noqa: A002  # the field's name
+        name: str,
+        value: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        created_at: datetime | None = None,
+        storage: Storage | RevisionedStorage | str | None = None,
+    ) -> Task:
+        """Gives a task an event, which its code gets of `waitForEvent(name)`.
+
+        If it waits for that one, it runs until it needs an answer, or ends. If not, the event is kept until it does.
+
+        Args:
+            id: the task.
+            name: 1 to 128 letters, digits and "_.:-".
+            value: any JSON value.
+            idempotency_key: a call that repeats it, with the same event, gives the task as it now stands. Without one
+                each call is an event of its own.
+            created_at: only if the task was created at that instant, and is no other that has its id now.
+            storage: in place of the flow's.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            TaskEndedError: it has ended.
+            TooManyEventsError: it keeps as many events as it may.
+            IdempotencyKeyReusedError: the key came before, with another event.
+            InvalidRequestError: the name is none. InvalidAnswerError: the value is not JSON.
+        """
+        check_event_name(name)
+        check_answer(ValueAnswer(value), self.limits.answer_bytes)
+        key = None if idempotency_key is None else key_digest(idempotency_key)
+        digest = answer_digest(ValueAnswer([name, value]))
+
+        def change(keep: RevisionedStorage, stored: Task) -> Task:
+            if created_at not in (None, stored.created_at):
+                raise TaskNotFoundError(id)
+            taken = next((each for each in stored.taken if key is not None and each.key == key), None)
+            if taken is not None:
+                if taken.digest != digest:
+                    raise IdempotencyKeyReusedError(id)
+                return stored
+            if stored.status is not Status.PAUSED:
+                raise TaskEndedError(id, stored.status)
+            kept = (*stored.kept_events, KeptEvent(name, value))
+            changed = replace(stored, kept_events=kept)
+            if key is not None:
+                changed = _kept_for_the_window(with_taken(changed, TakenAnswer(0, stored.revision, digest, key)))
+            if any(wait.name == name for wait in stored.event_waits):
+                return self.hops.advance(keep, stored, {}, changed=changed)
+            check_kept_events(id, kept)
+            return self.hops.put(keep, stored, changed)
+
+        return self._changed(storage, id, change)
+
+    @_EitherWay
+    def cancel_task(
+        self,
+        id: str,  # noqa: A002  # the field's name
+        *,
+        storage: Storage | RevisionedStorage | str | None = None,
+    ) -> Task:
+        """Ends a paused task with an error of the kind "cancelled". One that was cancelled before stays as it is.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            TaskEndedError: it has ended otherwise.
+        """
+
+        def change(keep: RevisionedStorage, stored: Task) -> Task:
+            if stored.error_detail is not None and stored.error_detail.kind is ErrorKind.CANCELLED:
+                return stored
+            if stored.status is not Status.PAUSED:
+                raise TaskEndedError(id, stored.status)
+            return self.hops.end(
+                keep, stored, ErrorDetail(ErrorKind.CANCELLED, "CancelledError", "the task was cancelled")
+            )
+
+        return self._changed(storage, id, change)
+
+    @_EitherWay
+    def fail_task(
+        self,
+        id: str,  # noqa: A002  # the field's name
+        error: ErrorDetail,
+        *,
+        revision: int | None = None,
+        storage: Storage | RevisionedStorage | str | None = None,
+    ) -> Task:
+        """Ends a paused task with an error that whoever runs it has found.
+
+        Args:
+            id: the task.
+            error: why it ends.
+            revision: only if it is at this one; None: whichever it is at.
+            storage: in place of the flow's.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            TaskConflictError: it is at another revision.
+            TaskEndedError: it has ended.
+        """
+
+        def change(keep: RevisionedStorage, stored: Task) -> Task:
+            if stored.status is not Status.PAUSED:
+                raise TaskEndedError(id, stored.status)
+            return self.hops.end(keep, stored, error)
+
+        if revision is None:
+            return self._changed(storage, id, change)
+        stored = self.get_task(id, storage=storage)
+        if stored.revision != revision:
+            raise TaskConflictError(id, f"it is at revision {stored.revision}, not {revision}")
+        return change(self._revisioned(storage), stored)
+
+    @_EitherWay
+    def drive_task(
+        self,
+        id: str,  # noqa: A002  # the field's name
+        drive: bool | Policy | Mapping[str, Any] = True,
+        *,
+        callback_url: str | None = None,
+        storage: Storage | RevisionedStorage | str | None = None,
+    ) -> Task:
+        """Hands a paused task to a driver, or back to its caller.
+
+        Args:
+            id: the task.
+            drive: as in `execute`; False: nobody drives it any more. A driver that is at it finishes what it has begun,
+                and what it brings is not taken.
+            callback_url: gets the outcome; None: as it was.
+            storage: in place of the flow's.
+
+        Raises:
+            TaskNotFoundError: there is no such task.
+            TaskEndedError: it has ended.
+            InvalidRequestError: an argument is not of its kind.
+        """
+        wanted = _drive(drive, callback_url)
+
+        def change(keep: RevisionedStorage, stored: Task) -> Task:
+            if stored.status is not Status.PAUSED:
+                raise TaskEndedError(id, stored.status)
+            if wanted is None:
+                return stored if stored.drive is None else self.hops.put(keep, stored, replace(stored, drive=None))
+            if stored.drive is not None:
+                callback = wanted.callback or stored.drive.callback
+                changed = replace(stored, drive=replace(stored.drive, policy=wanted.policy, callback=callback))
+            else:
+                changed = replace(stored, drive=wanted, retain=stored.retain or DRIVEN_RETAIN)
+            return self.hops.put(keep, stored, changed)
+
+        return self._changed(storage, id, change)
 
     @_EitherWay
     def get_task(self, id: str, *, storage: Storage | RevisionedStorage | str | None = None) -> Task:  # noqa: A002
@@ -362,95 +542,64 @@ class SequentialFlow:
             return None
         return max((paused.wake_at - self._clock()).total_seconds(), 0.0)
 
-    def _start(self, code: str, language: Language) -> programs.Outcome:
-        if language is Language.JAVASCRIPT:
-            return self._start_javascript(code)
-        from sequential_core import typescript  # which JavaScript does without
+    def _changed(self, storage: AnyStorage, task_id: str, change: Callable[[RevisionedStorage, Task], Task]) -> Task:
+        """Makes a change that is not bound to a revision: loads the task and changes it until nobody is in between.
 
-        javascript = typescript.strip(code, self._limits)
-        try:
-            return self._start_javascript(javascript)
-        except CodeSyntaxError as error:
-            raise typescript.named(error, code) from None
+        Raises:
+            TaskNotFoundError: there is no such task.
+            TaskConflictError: it changes faster than it can be changed.
+        """
+        keep = self._revisioned(storage)
+        for _ in range(_ATTEMPTS):
+            stored = keep.load(check_task_id(task_id))
+            if stored is None:
+                raise TaskNotFoundError(task_id)
+            with contextlib.suppress(TaskConflictError):
+                return change(keep, stored)
+        raise TaskConflictError(task_id, "it changes all the time")
 
-    def _start_javascript(self, code: str) -> programs.Outcome:
-        return programs.start(code, self._limits, self._guest_clock, pause_everywhere=self._pause_everywhere)
+    def tool(self, function: Callable[..., Any] | str) -> Any:
+        """Registers a host tool, which `callTool` of driven tasks calls: `@flow.tool` or `@flow.tool("name")`.
 
-    def _hop(self, keep: RevisionedStorage, stored: Task, request_id: int | None, given: GivenAnswer) -> Task:
-        if stored.vm_state is None:
-            raise StorageFormatError(f"task {stored.id!r} is paused and has no state")
-        began = time.perf_counter()
+        The function gets the arguments of the code, any JSON value, and, if it has a second parameter, a `ToolContext`.
+        It returns a JSON value, or raises a `ToolError`, whose message the code's promise rejects with.
+        """
+        if isinstance(function, str):
+            name = check_event_name(function)
+
+            def register(function: Callable[..., Any]) -> Callable[..., Any]:
+                self.tools[name] = function
+                return function
+
+            return register
+        self.tools[check_event_name(function.__name__)] = function
+        return function
+
+    def now(self) -> datetime:
+        """What time it is for the flow and its programs."""
+        return self._clock()
+
+    def revisioned(self) -> RevisionedStorage:
+        """The storage of the flow, as one that compares revisions."""
+        return self._revisioned(None)
+
+    def _answer(self, keep: RevisionedStorage, stored: Task, chosen: Pending | None, given: GivenAnswer) -> Task:
         answers: dict[int, Answer] = {}
-        if request_id is not None and not isinstance(given.answer, NoAnswer):
-            answers[request_id] = given.answer
-        try:
-            outcome = programs.resume(
-                stored.vm_state, answers, self._limits, self._guest_clock, pause_everywhere=self._pause_everywhere
-            )
-        except KeyError:
-            raise StateCorruptedError(f"request {request_id} is not pending in it") from None
-        task = stored
+        if chosen is not None and not isinstance(given.answer, NoAnswer):
+            answers[chosen.id] = given.answer
+        changed = stored
         if not given.is_any_time:
-            taken = (*stored.taken, TakenAnswer(request_id or 0, stored.revision, given.digest, given.key))
-            task = replace(stored, taken=taken[-_REMEMBERED_ANSWERS:])
+            taken = TakenAnswer(
+                0 if chosen is None else chosen.id,
+                stored.revision,
+                given.digest,
+                given.key,
+                is_event=isinstance(chosen, PendingEvent),
+            )
+            changed = with_taken(stored, taken)
         if given.key is not None:
-            task = _kept_for_the_window(task)
-        task = self._after(task, outcome, previous=stored.status)
-        try:
-            if task.expires_at is None:
-                keep.delete(stored.id, expected=stored)
-            else:
-                keep.save(task, expected_revision=stored.revision)
-        except TaskNotFoundError as error:
-            raise TaskConflictError(stored.id, "it has ended, was deleted or has expired meanwhile") from error
-        if self._observer is not None:
-            self._observer.hop_ended(task, time.perf_counter() - began)
-        return task
-
-    def _after(self, task: Task, outcome: programs.Outcome, previous: Status | None) -> Task:
-        """The task as a hop leaves it. It is to be stored if it has an `expires_at`."""
-        now, before = self._clock(), task.paused_state
-        task = replace(
-            task,
-            result=None,
-            fetch_requests=(),
-            timers=(),
-            vm_state=None,
-            paused_state=None,
-            logs=outcome.logs,
-            revision=task.revision + 1,
-            updated_at=now,
-            expires_at=None if task.retain is None else now + task.retain,
-        )
-        match outcome:
-            case programs.Suspended(state, requests, timers):
-                made = [request.id for request in requests] + ([] if before is None else [before.requests])
-                wake_at = None if timers is None else timers.wake_at
-                task = replace(
-                    task,
-                    status=Status.PAUSED,
-                    vm_state=state,
-                    fetch_requests=requests,
-                    timers=() if timers is None else timers.soonest,
-                    # Whoever waits for a timer must find the task when it is due.
-                    expires_at=max(now, wake_at or now) + task.ttl,
-                    paused_state=PausedState(
-                        line=requests[0].line if requests else None,
-                        column=requests[0].column if requests else None,
-                        hops=task.revision,
-                        requests=max(made, default=0),
-                        pending=tuple(request.id for request in requests),
-                        state_bytes=len(state),
-                        timers=0 if timers is None else timers.count,
-                        wake_at=wake_at,
-                    ),
-                )
-            case programs.Completed(result):
-                task = replace(task, status=Status.COMPLETED, result=result)
-            case programs.Failed(error):
-                task = replace(task, status=Status.ERROR, error_detail=error)
-        assert task.status in TRANSITIONS[previous], "a hop follows the table"
-        return task
+            changed = _kept_for_the_window(changed)
+        return self.hops.advance(keep, stored, answers, changed=changed)
 
     def _revisioned(self, storage: Storage | RevisionedStorage | str | None) -> RevisionedStorage:
         chosen = storage if storage is not None else self._storage
@@ -474,13 +623,26 @@ def create_flow(
     ttl: timedelta | float = DEFAULT_TTL,
     retain: timedelta | float | None = None,
     observer: HopObserver | None = None,
+    dispatcher: Dispatcher | None = None,
     clock: Clock = system_clock,
 ) -> SequentialFlow:
     """A flow with its own storage (an object, a URL, or None for the default one), limits and defaults."""
-    return SequentialFlow(storage, limits=limits, ttl=ttl, retain=retain, observer=observer, clock=clock)
+    return SequentialFlow(
+        storage, limits=limits, ttl=ttl, retain=retain, observer=observer, dispatcher=dispatcher, clock=clock
+    )
 
 
-_EXECUTE_FIELDS = {"code", "id", "name", "ttl", "retain", "idempotencyKey", "language"}
+_EXECUTE_FIELDS = {
+    "code",
+    "id",
+    "name",
+    "ttl",
+    "retain",
+    "idempotencyKey",
+    "language",
+    "drive",
+    "callbackUrl",
+}
 _RESUME_FIELDS = {"id", "fetchResponse", "response", "error", "requestId", "revision", "idempotencyKey"}
 
 _SNAKE = re.compile(r"(?<=[a-z])[A-Z]")
@@ -499,6 +661,16 @@ def _request(given: Mapping[str, Any], required: str, known: set[str]) -> dict[s
 def _check_number(field: str, value: object) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 53):
         raise InvalidRequestError(field, "it must be a whole number from 1 to 2**53 - 1")
+
+
+def _drive(drive: bool | Policy | Mapping[str, Any] | None, callback_url: str | None) -> Drive | None:
+    policy = read_policy(drive)
+    if policy is None:
+        if callback_url is not None:
+            raise InvalidRequestError("callbackUrl", "only a driven task calls back")
+        return None
+    callback = None if callback_url is None else Callback(check_callback_url(callback_url))
+    return Drive(policy=policy, callback=callback)
 
 
 def _kept_for_the_window(task: Task) -> Task:

@@ -123,6 +123,23 @@ class RevisionedStorage(abc.ABC):
             InvalidRequestError: the limit or the cursor is not one.
         """
 
+    def due(self, now: datetime, *, limit: int = 100) -> tuple[str, ...]:
+        """Ids of driven tasks that a driver is to look at by now (`drive.due_at`), the one first that waits longest.
+
+        This one walks all tasks; a storage that drivers ask often has an index.
+        """
+        found: list[tuple[datetime, str]] = []
+        cursor = None
+        while True:
+            page = self.list(limit=MAX_PAGE_SIZE, cursor=cursor)
+            found += [
+                (task.drive.due_at, task.id)
+                for task in page.tasks
+                if task.drive is not None and task.drive.due_at is not None and task.drive.due_at <= now
+            ]
+            if (cursor := page.cursor) is None:
+                return tuple(task_id for _, task_id in sorted(found)[:limit])
+
     def close(self) -> None:
         """Lets go of connections and files. The storage must not be used afterwards."""
 

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,8 @@ from sequential_core.storage.document import (
     to_document,
 )
 
-_SCHEMA_VERSION = 1
+# 2: due_at, for drivers. Tables of version 1 are changed when they are opened.
+_SCHEMA_VERSION = 2
 
 # SQLite keeps this number in the header of the file, so that a file says whose it is.
 _APPLICATION = int.from_bytes(b"SEQT", "big")
@@ -49,15 +50,21 @@ CREATE TABLE task (
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     document   TEXT NOT NULL,
-    state      BLOB
+    state      BLOB,
+    due_at     INTEGER
 );
 CREATE INDEX task_by_age ON task (created_at, id);
 CREATE INDEX task_by_expiry ON task (expires_at);
+CREATE INDEX task_by_due ON task (due_at) WHERE due_at IS NOT NULL;
 CREATE TABLE code (
     task_id TEXT PRIMARY KEY REFERENCES task (id) ON DELETE CASCADE,
     text    TEXT NOT NULL
 );
 """
+_FROM_VERSION_1 = (
+    "ALTER TABLE task ADD COLUMN due_at INTEGER",
+    "CREATE INDEX task_by_due ON task (due_at) WHERE due_at IS NOT NULL",
+)
 _NEVER = (1 << 63) - 1
 
 # How many expired tasks a save clears away at most.
@@ -98,13 +105,14 @@ class SqliteStorage(RevisionedStorage):
             "expires_at": expires,
             "document": to_document(task),
             "state": task.vm_state,
+            "due_at": None if task.drive is None or task.drive.due_at is None else microseconds(task.drive.due_at),
             "expected": expected_revision,
         }
         with self._transaction(task.id) as (connection, now):
             if expected_revision:
                 updated = connection.execute(
                     "UPDATE task SET revision = :revision, status = :status,"
-                    " expires_at = :expires_at, document = :document, state = :state"
+                    " expires_at = :expires_at, document = :document, state = :state, due_at = :due_at"
                     " WHERE id = :id AND revision = :expected AND created_at = :created_at",
                     row,
                 )
@@ -115,10 +123,10 @@ class SqliteStorage(RevisionedStorage):
             if expected_revision == 0 and exists:
                 raise TaskExistsError(task.id)
             connection.execute(
-                "INSERT INTO task (id, revision, status, created_at, expires_at, document, state)"
-                " VALUES (:id, :revision, :status, :created_at, :expires_at, :document, :state)"
-                " ON CONFLICT (id) DO UPDATE SET revision = :revision, status = :status,"
-                " created_at = :created_at, expires_at = :expires_at, document = :document, state = :state",
+                "INSERT INTO task (id, revision, status, created_at, expires_at, document, state, due_at)"
+                " VALUES (:id, :revision, :status, :created_at, :expires_at, :document, :state, :due_at)"
+                " ON CONFLICT (id) DO UPDATE SET revision = :revision, status = :status, created_at = :created_at,"
+                " expires_at = :expires_at, document = :document, state = :state, due_at = :due_at",
                 row,
             )
             if task.code is not None and not exists:
@@ -176,6 +184,14 @@ class SqliteStorage(RevisionedStorage):
             ).fetchall()
         tasks = tuple(from_document(document, None) for document, _, _ in rows[:limit])
         return TaskPage(tasks, encode_cursor(*rows[limit - 1][1:]) if len(rows) > limit else None)
+
+    def due(self, now: datetime, *, limit: int = 100) -> tuple[str, ...]:
+        with self._errors() as connection:
+            rows = connection.execute(
+                "SELECT id FROM task WHERE due_at <= ? AND expires_at > ? ORDER BY due_at LIMIT ?",
+                (microseconds(now), self._now(), limit),
+            ).fetchall()
+        return tuple(str(row[0]) for row in rows)
 
     def close(self) -> None:
         with self._lock:
@@ -254,11 +270,15 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     application, version = _schema(connection)
     if (application, version) != (_APPLICATION, _SCHEMA_VERSION):
-        if application == _APPLICATION:
+        if (application, version) == (_APPLICATION, 1):
+            statements: tuple[str, ...] = _FROM_VERSION_1
+        elif application == _APPLICATION:
             raise StorageFormatError(f"the file has tables of version {version}; this version reads {_SCHEMA_VERSION}")
-        if application or version or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        elif application or version or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise StorageFormatError("the file belongs to another program")
-        for statement in _SCHEMA.split(";"):
+        else:
+            statements = tuple(_SCHEMA.split(";"))
+        for statement in statements:
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
