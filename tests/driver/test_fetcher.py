@@ -3,9 +3,9 @@ import threading
 import httpx
 import pytest
 from http_server import running_server
+from sequential_core.fetcher import Fetcher, run_to_end
 
 from sequential_core import MemoryStorage, SequentialFlow
-from sequential_core.fetcher import Fetcher, run_to_end
 from sequential_core.model import ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
 
 

@@ -1,0 +1,87 @@
+"""Signatures: of callbacks, so that their receiver knows who calls; of URLs that let their holder send one event.
+
+Both are HMAC-SHA256 with the installation's signing key, each in a form of its own, so that none passes for the other.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sequential_core.checks import from_rfc3339, to_rfc3339
+from sequential_core.errors import InvalidEventTokenError
+from sequential_core.model import Task
+
+#: Shorter keys are refused: as long as what SHA-256 gives (RFC 2104, section 3).
+LEAST_KEY_BYTES = 32
+
+_EVENT = b"sequential event 1\n"
+_DIGEST_BYTES = 16
+
+# A longer token is none of ours: an id of 256 characters, of four bytes each, a name of 128, and the rest.
+_MOST_CHARACTERS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class EventToken:
+    """What the holder of a token may do: send this event to this task, until then.
+
+    Attributes:
+        created_at: of the task, so that a later one with its id is another.
+    """
+
+    task_id: str
+    created_at: datetime
+    name: str
+    expires_at: datetime
+
+
+def webhook_headers(key: bytes, message_id: str, body: bytes, now: datetime) -> dict[str, str]:
+    """The headers of a signed callback, as Standard Webhooks has them (standardwebhooks.com, "Signature scheme")."""
+    timestamp = str(int(now.timestamp()))
+    signed = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
+    }
+
+
+def event_token(key: bytes, task: Task, name: str, expires_at: datetime) -> str:
+    """A token for `open_event_token`: base64url without padding, to stand in a URL."""
+    content = [task.id, to_rfc3339(task.created_at), name, to_rfc3339(expires_at)]
+    data = json.dumps(content, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(_seal(key, data) + data).rstrip(b"=").decode()
+
+
+def open_event_token(key: bytes, token: str, now: datetime) -> EventToken:
+    """What a token lets its holder do.
+
+    Raises:
+        InvalidEventTokenError: it is not one of ours, or has expired.
+    """
+    try:
+        if len(token) > _MOST_CHARACTERS:
+            raise InvalidEventTokenError
+        sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        raise InvalidEventTokenError from None
+    seal, data = sealed[:_DIGEST_BYTES], sealed[_DIGEST_BYTES:]
+    if not hmac.compare_digest(seal, _seal(key, data)):
+        raise InvalidEventTokenError
+    content: Any = json.loads(data)
+    task_id, created_at, name, expires_at = content
+    opened = EventToken(task_id, from_rfc3339(created_at), name, from_rfc3339(expires_at))
+    if opened.expires_at <= now:
+        raise InvalidEventTokenError
+    return opened
+
+
+def _seal(key: bytes, data: bytes) -> bytes:
+    return hmac.digest(key, _EVENT + data, hashlib.sha256)[:_DIGEST_BYTES]
