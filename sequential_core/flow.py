@@ -9,7 +9,6 @@ exactly-once needs: a hop runs on a copy, and only the first to save it counts.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import uuid
@@ -554,8 +553,12 @@ class SequentialFlow:
             stored = keep.load(check_task_id(task_id))
             if stored is None:
                 raise TaskNotFoundError(task_id)
-            with contextlib.suppress(TaskConflictError):
+            try:
                 return change(keep, stored)
+            except TaskEndedError:
+                raise
+            except TaskConflictError:
+                continue
         raise TaskConflictError(task_id, "it changes all the time")
 
     def tool(self, function: Callable[..., Any] | str) -> Any:

@@ -20,6 +20,8 @@ EXAMPLES = [
     (errors.TaskConflictError("a", "too late"), Exception),
     (errors.TaskEndedError("a", "completed"), Exception),
     (errors.UnknownRequestError("a", 3, (1, 2)), LookupError),
+    (errors.TooManyEventsError("a", 100, 1024), Exception),
+    (errors.InvalidEventTokenError(), Exception),
     (errors.IdempotencyKeyReusedError("a"), Exception),
     (errors.InvalidCodeError("not text"), ValueError),
     (errors.CodeTooLargeError(2, 1), ValueError),

@@ -18,7 +18,7 @@ FIELDS = {
     *("id", "name", "status", "result", "error", "errorDetail", "fetchRequest", "fetchRequests"),
     *("toolCalls", "eventWaits", "timers"),
     *("vmState", "pausedState", "logs", "revision", "createdAt", "updatedAt", "expiresAt"),
-    *("ttl", "retain", "language", "codeSha256", "taken"),
+    *("ttl", "retain", "language", "codeSha256", "taken", "keptEvents", "drive"),
 }
 
 
@@ -68,6 +68,8 @@ def test_json_form_of_a_paused_task(flow):
         "language": "javascript",
         "codeSha256": hashlib.sha256(code.encode()).hexdigest(),
         "taken": [],
+        "keptEvents": [],
+        "drive": None,
     }
     assert paused == {
         "line": 2,

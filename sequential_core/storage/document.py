@@ -22,7 +22,7 @@ def to_document(task: Task) -> str:
     """Everything but state and code, as JSON."""
     document = task.to_dict(include_vm_state=False)
     del document["fetchRequest"], document["error"]  # the document says them elsewhere
-    for name in ("toolCalls", "eventWaits"):
+    for name in ("toolCalls", "eventWaits", "keptEvents", "drive"):
         if not document[name]:
             del document[name]  # most tasks have none
     document["positions"] = [[request.line, request.column] for request in _by_kind(task)]

@@ -12,12 +12,14 @@ import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 
 from contracts.tasks import MICROSECOND, a_task, as_loaded, tasks
+from sequential_core.drive import Drive
 from sequential_core.errors import (
     CallerError,
     InvalidRequestError,
@@ -399,6 +401,39 @@ class StorageContract(RevisionContract):
         for each in Status:
             storage.save(a_task(each.value, status=each), expected_revision=0)
         assert [task.id for task in storage.list(status=status).tasks] == [status.value]
+
+    def test_due_are_driven_tasks_whose_time_has_come_the_longest_first(self, storage, clock):
+        now = clock()
+        for name, due_at in (
+            ("now", now),
+            ("later", now + MICROSECOND),
+            ("long ago", now - timedelta(days=1)),
+            ("never", None),
+        ):
+            storage.save(a_task(name, drive=Drive(due_at=due_at)), expected_revision=0)
+        storage.save(a_task("not driven"), expected_revision=0)
+        storage.save(
+            a_task("expired", drive=Drive(due_at=now), expires_at=now + timedelta(seconds=1)), expected_revision=0
+        )
+        ended = a_task("ended", status=Status.COMPLETED, drive=Drive(due_at=now - timedelta(hours=1)))
+        storage.save(ended, expected_revision=0)
+        assert storage.due(now)[:2] == ("long ago", "ended")
+        assert {*storage.due(now)[2:]} == {"now", "expired"}
+        assert storage.due(now, limit=1) == ("long ago",)
+        clock.advance(timedelta(seconds=1))
+        assert "expired" not in storage.due(now)
+        assert "later" in storage.due(clock())
+
+    def test_due_changes_with_each_save(self, storage, clock):
+        now = clock()
+        task = a_task(drive=Drive(due_at=now))
+        storage.save(task, expected_revision=0)
+        later = replace(storage.load(task.id), revision=task.revision + 1, drive=Drive(due_at=now + MICROSECOND))
+        storage.save(later, expected_revision=task.revision)
+        assert storage.due(now) == ()
+        handed_back = replace(storage.load(task.id), revision=task.revision + 2, drive=None)
+        storage.save(handed_back, expected_revision=task.revision + 1)
+        assert storage.due(now + MICROSECOND) == ()
 
     def test_list_has_no_expired_task(self, storage, clock):
         storage.save(a_task("short", expires_at=NOW + MICROSECOND), expected_revision=0)

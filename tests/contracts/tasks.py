@@ -8,9 +8,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from sequential_core.drive import Callback, Drive, Exchange, Policy, Retry
 from sequential_core.model import (
     ErrorDetail,
     ErrorKind,
+    KeptEvent,
     Language,
     LogEntry,
     PausedState,
@@ -70,6 +72,50 @@ _requests = st.builds(
     body_encoding=st.none() | st.just("base64"),
     redirect=st.sampled_from(["follow", "error", "manual"]),
 )
+_policies = st.builds(
+    Policy,
+    answers=st.sampled_from(["value", "response"]),
+    attempts=st.integers(1, 20),
+    backoff=_durations,
+    retry_statuses=st.lists(st.integers(400, 599), max_size=3).map(tuple),
+    retry_methods=st.lists(st.sampled_from(["GET", "POST"]), max_size=2).map(tuple),
+    timeout=st.just(timedelta(seconds=5)),
+    response_bytes=st.integers(1, 5 << 20),
+    hops=st.integers(1, 1_000_000),
+    duration=_durations,
+    allow=st.lists(st.sampled_from(["*.example.com", "10.0.0.0/8"]), max_size=2).map(tuple),
+)
+_drives = st.builds(
+    Drive,
+    policy=_policies,
+    claim=st.none() | _text,
+    due_at=st.none() | _instants,
+    retries=st.lists(
+        st.builds(Retry, request_id=_numbers, attempts=_numbers, next_at=_instants, problem=_text), max_size=2
+    ).map(tuple),
+    history=st.lists(
+        st.builds(
+            Exchange,
+            hop=_numbers,
+            url=_text,
+            status=st.none() | _numbers,
+            milliseconds=_numbers,
+            size_bytes=_numbers,
+            attempts=_numbers,
+        ),
+        max_size=2,
+    ).map(tuple),
+    log=st.lists(st.tuples(_text, _text), max_size=2).map(tuple),
+    callback=st.none()
+    | st.builds(
+        Callback,
+        url=_text,
+        attempts=_numbers,
+        next_at=st.none() | _instants,
+        delivered_at=st.none() | _instants,
+        problem=st.none() | _text,
+    ),
+)
 _tools = st.builds(PendingTool, id=_numbers, name=_text, args=_json)
 _events = st.builds(PendingEvent, id=_numbers, name=_text)
 
@@ -93,6 +139,8 @@ tasks = st.builds(
     fetch_requests=st.lists(_requests, max_size=3).map(tuple),
     tool_calls=st.lists(_tools, max_size=3).map(tuple),
     event_waits=st.lists(_events, max_size=3).map(tuple),
+    kept_events=st.lists(st.builds(KeptEvent, name=_text, value=_json), max_size=2).map(tuple),
+    drive=st.none() | _drives,
     vm_state=st.none() | st.binary(max_size=200),
     paused_state=st.none()
     | st.builds(

@@ -5,12 +5,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from contracts.storage import StorageContract
 from contracts.tasks import a_task, as_loaded
 
+from sequential_core.drive import Drive
 from sequential_core.errors import (
     StorageBusyError,
     StorageError,
@@ -18,6 +20,7 @@ from sequential_core.errors import (
     StorageFullError,
     TaskConflictError,
 )
+from sequential_core.storage.document import microseconds, to_document
 from sequential_core.storage.sqlite import SqliteStorage
 from sequential_core.testing import NOW
 
@@ -277,10 +280,62 @@ def test_database_of_another_program_is_not_changed(path, storage):
 
 def test_schema_of_a_later_version_is_a_format_error_that_names_it(path, storage):
     storage.save(a_task())
-    storage._connection.execute("PRAGMA user_version = 2")
+    storage._connection.execute("PRAGMA user_version = 3")
     storage.close()
-    with pytest.raises(StorageFormatError, match="version 2; this version reads 1"):
+    with pytest.raises(StorageFormatError, match="version 3; this version reads 2"):
         SqliteStorage(path).load("task-1")
+
+
+# The tables of the first version, as it made them.
+VERSION_1 = """
+CREATE TABLE task (
+    id         TEXT PRIMARY KEY,
+    revision   INTEGER NOT NULL,
+    status     TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    document   TEXT NOT NULL,
+    state      BLOB
+);
+CREATE INDEX task_by_age ON task (created_at, id);
+CREATE INDEX task_by_expiry ON task (expires_at);
+CREATE TABLE code (
+    task_id TEXT PRIMARY KEY REFERENCES task (id) ON DELETE CASCADE,
+    text    TEXT NOT NULL
+);
+"""
+
+
+def test_a_file_of_the_first_version_goes_on(path):
+    def clock():
+        return NOW
+
+    task = a_task()
+    connection = sqlite3.connect(path)
+    connection.executescript(VERSION_1)
+    connection.execute(
+        "INSERT INTO task VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            task.id,
+            task.revision,
+            task.status.value,
+            microseconds(task.created_at),
+            microseconds(task.expires_at),
+            to_document(task),
+            task.vm_state,
+        ),
+    )
+    connection.execute(f"PRAGMA application_id = {int.from_bytes(b'SEQT', 'big')}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    storage = SqliteStorage(path, clock=clock)
+    assert storage.load(task.id) == as_loaded(task)
+    assert storage.due(clock()) == ()
+    driven = replace(task, revision=task.revision + 1, drive=Drive(due_at=clock()))
+    storage.save(driven, expected_revision=task.revision)
+    storage.close()
+    assert SqliteStorage(path, clock=clock).due(clock()) == (task.id,)
 
 
 def test_row_that_is_no_task_is_a_format_error(storage):
