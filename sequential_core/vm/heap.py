@@ -41,6 +41,8 @@ CELL_BYTES = (*range(16, 128, 8), *range(128, 256, 16), *range(256, 513, 32))
 LIST_HEAD_BYTES = 8
 _ARENA_HEADER_BYTES = 24
 _ARENA_MAX_BYTES = 4096
+# Cells of whatever size fill more than half of that, and arenas lie apart: more of them than that is an endless list.
+_ARENA_MIN_BYTES = 2048
 _CELL_KEPT_BYTES = 4
 CELL_HEADER_BYTES = 8
 _NO_CELL = 0xFFFF
@@ -93,7 +95,7 @@ def free_cells(memory: bytes | bytearray, origin: int, lists: int, pages: Contai
     """
     words, halves = memoryview(memory).cast("I"), memoryview(memory).cast("H")
     ranges: list[Range] = []
-    seen, most = 0, len(memory) // _ARENA_HEADER_BYTES
+    seen, most = 0, len(memory) // _ARENA_MIN_BYTES
     try:
         for index, size in enumerate(CELL_BYTES):
             head = lists + index * LIST_HEAD_BYTES

@@ -147,7 +147,7 @@
             (if (i32.or
                   (i32.or (i32.and (local.get $at) (i32.const 7))
                           (i32.gt_u (local.get $at) (i32.sub (global.get $size) (i32.const 24))))
-                  (i32.gt_u (local.get $seen) (i32.div_u (global.get $size) (i32.const 24))))
+                  (i32.gt_u (local.get $seen) (i32.shr_u (global.get $size) (i32.const 11))))
               (then (return (i32.const 0))))
             (if (i32.ne (i32.load8_u offset=16 (i32.add (global.get $copy) (local.get $at))) (local.get $index))
               (then (return (i32.const 0))))

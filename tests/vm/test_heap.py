@@ -206,6 +206,13 @@ def test_an_endless_list_of_arenas_is_unexpected():
         heap.free_cells(memory, manifest.stack_end, manifest.arena_lists)
 
 
+@pytest.mark.parametrize("size", heap.CELL_BYTES)
+def test_an_arena_is_never_smaller_than_the_walk_thinks(size):
+    """So that a memory has fewer of them than the walk goes through."""
+    cells = heap.cells_in_arena(size) * size
+    assert heap._ARENA_MIN_BYTES < cells <= heap._ARENA_MAX_BYTES - heap._ARENA_HEADER_BYTES
+
+
 def arena_at(memory: bytearray, offset: int) -> int:
     return int.from_bytes(memory[offset : offset + 4], "little")
 
