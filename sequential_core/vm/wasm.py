@@ -14,8 +14,11 @@ PAGE_BYTES = 65536
 _PREAMBLE_BYTES = 8
 _CUSTOM, _GLOBAL, _MEMORY, _EXPORT, _START, _CODE, _DATA, _DATA_COUNT = 0, 6, 5, 7, 8, 10, 11, 12
 
-# Zeros shorter than this are cheaper inside a data segment than between two of them.
+# Zeros no longer than this are cheaper inside a data segment than between two of them.
 _GAP_BYTES = 64
+
+# What is not zero, with such zeros before and between. Nothing here is tried again with less: it would fail again.
+_SEGMENT = re.compile(rb"\0{0,%d}+[^\0]++(?:\0{1,%d}+[^\0]++)*+" % (_GAP_BYTES, _GAP_BYTES))
 
 
 def unsigned(data: bytes, at: int) -> tuple[int, int]:
@@ -79,7 +82,7 @@ def bake_memory(module: bytes, image: bytes, exports: Iterable[str], name: str, 
         name, content: a custom section to add.
     """
     keep = set(exports)
-    segments = [(m.start(), m.group()) for m in re.finditer(rb"(?:[^\0]|\0{1,%d}(?=[^\0]))+" % _GAP_BYTES, image)]
+    segments = [(found.start(), found.group()) for found in _SEGMENT.finditer(image)]
     data = b"".join(
         b"\x00\x41" + encode_signed(offset) + b"\x0b" + encode_unsigned(len(chunk)) + chunk
         for offset, chunk in segments

@@ -90,6 +90,23 @@ def test_a_baked_module_begins_with_the_image(patches):
     assert kept(store) == image[65536]
 
 
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (b"", []),
+        (b"\1", [(0, b"\1")]),
+        (bytes(64) + b"\1\2", [(0, bytes(64) + b"\1\2")]),
+        (bytes(65) + b"\1", [(1, bytes(64) + b"\1")]),
+        (b"\1" + bytes(64) + b"\2", [(0, b"\1" + bytes(64) + b"\2")]),
+        (b"\1" + bytes(65) + b"\2", [(0, b"\1"), (2, bytes(64) + b"\2")]),
+        (b"\1" + bytes(300) + b"\2\0\3", [(0, b"\1"), (237, bytes(64) + b"\2\0\3")]),
+    ],
+)
+def test_segments_go_on_over_up_to_64_zeros(image, expected):
+    """The bytes of the pinned guest hang on it."""
+    assert [(found.start(), found.group()) for found in wasm._SEGMENT.finditer(image + bytes(1000))] == expected
+
+
 def test_a_custom_section_is_read_back():
     baked = wasm.bake_memory(module(ORIGINAL), bytes(65536), [], "note", b"content")
     assert wasm.custom_section(baked, "note") == b"content"
