@@ -8,6 +8,8 @@
 
 Operations have AWS's names: of DynamoDB the one in X-Amz-Target, of S3 that of method and path. The Host header is
 handed on as it came, so a signature stays valid.
+
+Callers that get no answer wait for it as long as they do; those of this process need not, see `giving_up_at_once`.
 """
 
 from __future__ import annotations
@@ -20,10 +22,13 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, Self
+from unittest import mock
 from urllib.parse import urlsplit
 
 ALWAYS = 1 << 62
@@ -108,6 +113,7 @@ class FaultProxy:
         self._released = threading.Event()
         self._ended = threading.Event()
         self._late = 0
+        self._silent_to: set[tuple[str, int]] = set()
         self._none_late = threading.Condition(self._lock)
         self.seen: Counter[str] = Counter()
         self.forwarded: Counter[str] = Counter()
@@ -152,6 +158,27 @@ class FaultProxy:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @contextlib.contextmanager
+    def giving_up_at_once(self) -> Iterator[None]:
+        """Lets callers in this process run into their timeout as soon as it is certain that no answer will come.
+
+        So their timeout can be long, and a slow machine is not taken for a fault.
+        """
+        receive = socket.socket.recv_into
+
+        # What answers are read through, by whoever reads them with http.client.
+        def recv_into(connection: socket.socket, *arguments: Any) -> int:
+            patience = connection.gettimeout()
+            if patience and _peer(connection) == self._server.server_address:
+                deadline, own = time.monotonic() + patience, connection.getsockname()
+                while not select.select([connection], [], [], 0.002)[0]:
+                    if own in self._silent_to or time.monotonic() > deadline:
+                        raise TimeoutError("timed out")
+            return receive(connection, *arguments)
+
+        with mock.patch.object(socket.socket, "recv_into", recv_into):
+            yield
+
     # --- For the handlers ---
 
     def _choose(self, operation: str) -> Fault | None:
@@ -177,6 +204,13 @@ class FaultProxy:
             self.forwarded[operation] += 1
 
 
+def _peer(connection: socket.socket) -> object:
+    try:
+        return connection.getpeername()
+    except OSError:
+        return None
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # a thread may wait for a caller that never goes
@@ -198,6 +232,7 @@ def _handler_of(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
 
         def finish(self) -> None:
             self._upstream.close()
+            proxy._silent_to.discard(self.client_address)
             with contextlib.suppress(OSError):
                 super().finish()
 
@@ -211,10 +246,11 @@ def _handler_of(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
             if fault is None or fault is PASS:
                 self._answer(*self._forward(operation, body))
                 return
-            answer = None
-            if fault.forwards == "yes":
-                answer = self._forward(operation, body)
-            elif fault.forwards == "late":
+            answer = self._forward(operation, body) if fault.forwards == "yes" else None
+            if fault.answers == "nothing":
+                # What comes late is the same to the caller.
+                proxy._silent_to.add(self.client_address)
+            if fault.forwards == "late":
                 proxy._await_release()
                 try:
                     if not proxy._ended.is_set():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from botocore.exceptions import (
     ClientError,
@@ -19,7 +21,8 @@ KEY = {"pk": {"S": "counter"}, "sk": {"S": "task"}}
 
 @pytest.fixture
 def through(proxy):
-    return client("dynamodb", proxy.url, read_timeout=1)
+    with proxy.giving_up_at_once():
+        yield client("dynamodb", proxy.url, read_timeout=30)
 
 
 @pytest.fixture
@@ -102,6 +105,28 @@ def test_a_late_request_is_carried_out_when_it_is_released(add, count, proxy):
     assert count() == 1
     proxy.release()
     assert count() == 2
+
+
+@pytest.mark.parametrize("fault", [faults.HANG, faults.HANG_AFTERWARDS, faults.LATE])
+def test_who_gives_up_at_once_does_not_wait_for_what_will_not_come(add, proxy, fault):
+    proxy.inject("UpdateItem", fault)
+    begun = time.monotonic()
+    with pytest.raises(ReadTimeoutError):
+        add()
+    assert time.monotonic() - begun < 10  # of 30
+
+
+def test_who_gives_up_at_once_still_does_so_when_its_own_time_is_over(proxy, table, monkeypatch):
+    class Forgetful(set):
+        """The proxy does not know that it is silent: the service is only slow."""
+
+        def add(self, _):
+            pass
+
+    monkeypatch.setattr(proxy, "_silent_to", Forgetful())
+    proxy.inject("UpdateItem", faults.HANG)
+    with proxy.giving_up_at_once(), pytest.raises(ReadTimeoutError):
+        client("dynamodb", proxy.url, read_timeout=0.2).update_item(TableName=table, Key=KEY)
 
 
 def test_operations_of_s3_are_told_apart(proxy, bucket):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import string
 import time
@@ -63,13 +64,16 @@ def flow(storage):
 
 @pytest.fixture
 def make_faulty(proxy, table, bucket, monkeypatch):
-    monkeypatch.setattr(objects, "_READ_SECONDS", 0.5)
+    # No request takes as long, and where no answer comes nobody waits for it.
+    monkeypatch.setattr(objects, "_READ_SECONDS", 30)
+    monkeypatch.setitem(objects._DELETE, "read_seconds", 30)
 
     def make(**options: Any) -> SequentialFlow:
-        options = {"read_seconds": 0.5, "attempts": ATTEMPTS} | options
+        options = {"read_seconds": 30, "attempts": ATTEMPTS} | options
         return create_flow(DynamoDBStorage(table, bucket=bucket, region=REGION, endpoint=proxy.url, **options))
 
-    return make
+    with proxy.giving_up_at_once():
+        yield make
 
 
 @pytest.fixture
@@ -376,11 +380,22 @@ def test_deletion_succeeds_though_its_code_stays_behind(flow, faulty, storage, p
 
 
 @pytest.mark.parametrize("lost", [1, ATTEMPTS])
-def test_deletion_is_found_to_be_made_though_the_ttl_sweeps_at_once(flow, faulty, proxy, between_attempts, lost):
+def test_deletion_is_found_to_be_made_though_the_ttl_sweeps_at_once(  # noqa: PLR0917
+    flow, faulty, proxy, between_attempts, ministack, table, all_items, lost
+):
     _to_the_last_pause(flow)
     proxy.inject("PutItem", faults.DROP_ANSWER, times=lost)
-    # The sweep comes once a second, and looks at whole seconds.
-    between_attempts.call = lambda: time.sleep(2.5)
+
+    def wait_for_the_sweep():
+        """Until it has taken what expires now, as the storage would write that: in whole seconds, rounded up."""
+        expired = {"pk": {"S": "expired"}, "sk": {"S": "task"}, "expires_at": {"N": str(math.ceil(time.time()))}}
+        ministack.client("dynamodb").put_item(TableName=table, Item=expired)
+        deadline = time.monotonic() + 20
+        while expired in all_items():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    between_attempts.call = wait_for_the_sweep
     assert seen(faulty.resume("task-1", fetch_response="two")) == (3, ["one", "two"])
 
 
