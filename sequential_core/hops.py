@@ -305,7 +305,7 @@ class Hops:
     def _for_drivers(self, task: Task, drive: Drive) -> tuple[Task, bool]:
         """The task as a caller saves it, and whether a driver is to be called."""
         now = self._clock()
-        if drive.is_claimed(now):
+        if drive.is_claimed(now) and task.paused_state is not None:
             return task, False  # its driver meets a conflict at its next save, and looks at the task anew
         due_at = next_due(task, drive, now)
         claim = None

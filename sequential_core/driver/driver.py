@@ -202,8 +202,10 @@ class _Run:
         assert task.paused_state is not None, "it is paused"
         if (limit := _passed_limit(task, drive, now)) is not None:
             return self._saved(self._flow.hops.end(self._keep, task, limit, drive_as=self._mine_or_left))
+        is_over = not self._under_way(task) and (self._driver.stopping or time.monotonic() >= self._until)
         if task.paused_state.wake_at is not None and task.paused_state.wake_at <= now:
-            return self._hop(task, self._answers(task, drive, wait=0))
+            # Else a program whose timers are always due would never let go.
+            return self._yield(task, drive) if is_over else self._hop(task, self._answers(task, drive, wait=0))
         due, places = self._due(task, now), _AT_A_TIME - len(self._under_way(task))
         if due and places and self._has_time(drive):
             if drive.claim != self._token or drive.due_at is None or drive.due_at < now + self._needed(drive):
@@ -213,7 +215,7 @@ class _Run:
         elif due and places and not self._under_way(task):
             return self._yield(task, drive)
         wait = self._seconds_to_wait(task, drive, now)
-        if not self._under_way(task) and wait > self._driver.patience.total_seconds():
+        if is_over or (not self._under_way(task) and wait > self._driver.patience.total_seconds()):
             return self._leave(task, drive)
         answers = self._answers(task, drive, wait)
         # Nobody tells when a caller has changed the task.
@@ -361,7 +363,7 @@ class _Run:
     def _after_the_end(self, task: Task, drive: Drive, now: datetime) -> Task | Standing:
         callback = drive.callback
         if callback is None or callback.next_at is None:
-            return Ended(task)
+            return Ended(task) if drive.due_at is None else self._leave(task, drive)
         if callback.next_at > now:
             return Waiting(task) if drive.claim is None else self._leave(task, drive)
         if drive.claim != self._token:
@@ -378,8 +380,12 @@ class _Run:
         return Waiting(task) if left == drive else self._put(task, self._left)
 
     def _yield(self, task: Task, drive: Drive) -> Task | Standing:
-        """Leaves the task claimed, since there is more to do than there is time for."""
-        return Yielded(task, self._token) if drive.claim == self._token else self._put(task, self._mine)
+        """Leaves the task claimed, since there is more to do than there is time for.
+
+        With what is known of failed attempts: they count, however often it goes from one driver to the next.
+        """
+        is_saved = drive.claim == self._token and self._noted(task, drive) == drive
+        return Yielded(task, self._token) if is_saved else self._put(task, self._mine)
 
     def _put(self, task: Task, drive_as: Callable[[Task, Drive], Drive]) -> Task | Standing:
         return self._saved(self._flow.hops.put(self._keep, task, task, drive_as=drive_as))
