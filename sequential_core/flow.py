@@ -375,12 +375,19 @@ class SequentialFlow:
         self,
         id: str,  # noqa: A002  # the field's name
         *,
+        revision: int | None = None,
         storage: Storage | RevisionedStorage | str | None = None,
     ) -> Task:
         """Ends a paused task with an error of the kind "cancelled". One that was cancelled before stays as it is.
 
+        Args:
+            id: the task.
+            revision: only if it is at this one; None: whichever it is at.
+            storage: in place of the flow's.
+
         Raises:
             TaskNotFoundError: there is no such task.
+            TaskConflictError: it is at another revision.
             TaskEndedError: it has ended otherwise.
         """
 
@@ -393,7 +400,7 @@ class SequentialFlow:
                 keep, stored, ErrorDetail(ErrorKind.CANCELLED, "CancelledError", "the task was cancelled")
             )
 
-        return self._changed(storage, id, change)
+        return self._changed(storage, id, change, revision)
 
     @_EitherWay
     def fail_task(
@@ -423,12 +430,7 @@ class SequentialFlow:
                 raise TaskEndedError(id, stored.status)
             return self.hops.end(keep, stored, error)
 
-        if revision is None:
-            return self._changed(storage, id, change)
-        stored = self.get_task(id, storage=storage)
-        if stored.revision != revision:
-            raise TaskConflictError(id, f"it is at revision {stored.revision}, not {revision}")
-        return change(self._revisioned(storage), stored)
+        return self._changed(storage, id, change, revision)
 
     @_EitherWay
     def drive_task(
@@ -437,6 +439,8 @@ class SequentialFlow:
         drive: bool | Policy | Mapping[str, Any] = True,
         *,
         callback_url: str | None = None,
+        retain: timedelta | float | None = None,
+        revision: int | None = None,
         storage: Storage | RevisionedStorage | str | None = None,
     ) -> Task:
         """Hands a paused task to a driver, or back to its caller.
@@ -446,14 +450,19 @@ class SequentialFlow:
             drive: as in `execute`; False: nobody drives it any more. A driver that is at it finishes what it has begun,
                 and what it brings is not taken.
             callback_url: gets the outcome; None: as it was.
+            retain: how long the outcome is kept, 0: not at all. None: as it was; a day if the task was not driven, and
+                its outcome was not to be kept.
+            revision: only if the task is at this one; None: whichever it is at.
             storage: in place of the flow's.
 
         Raises:
             TaskNotFoundError: there is no such task.
+            TaskConflictError: it is at another revision.
             TaskEndedError: it has ended.
             InvalidRequestError: an argument is not of its kind.
         """
         wanted = _drive(drive, callback_url)
+        kept = None if retain is None else check_retain(retain)
 
         def change(keep: RevisionedStorage, stored: Task) -> Task:
             if stored.status is not Status.PAUSED:
@@ -465,9 +474,9 @@ class SequentialFlow:
                 changed = replace(stored, drive=replace(stored.drive, policy=wanted.policy, callback=callback))
             else:
                 changed = replace(stored, drive=wanted, retain=stored.retain or DRIVEN_RETAIN)
-            return self.hops.put(keep, stored, changed)
+            return self.hops.put(keep, stored, changed if retain is None else replace(changed, retain=kept))
 
-        return self._changed(storage, id, change)
+        return self._changed(storage, id, change, revision)
 
     @_EitherWay
     def get_task(self, id: str, *, storage: Storage | RevisionedStorage | str | None = None) -> Task:  # noqa: A002
@@ -541,24 +550,34 @@ class SequentialFlow:
             return None
         return max((paused.wake_at - self._clock()).total_seconds(), 0.0)
 
-    def _changed(self, storage: AnyStorage, task_id: str, change: Callable[[RevisionedStorage, Task], Task]) -> Task:
-        """Makes a change that is not bound to a revision: loads the task and changes it until nobody is in between.
+    def _changed(
+        self,
+        storage: AnyStorage,
+        task_id: str,
+        change: Callable[[RevisionedStorage, Task], Task],
+        revision: int | None = None,
+    ) -> Task:
+        """Changes a task: at a revision; or whichever it is at, until nobody is in between.
 
         Raises:
             TaskNotFoundError: there is no such task.
-            TaskConflictError: it changes faster than it can be changed.
+            TaskConflictError: it is at another revision, or changes faster than it can be changed.
         """
+        _check_number("revision", revision)
         keep = self._revisioned(storage)
         for _ in range(_ATTEMPTS):
             stored = keep.load(check_task_id(task_id))
             if stored is None:
                 raise TaskNotFoundError(task_id)
+            if revision not in (None, stored.revision):
+                raise TaskConflictError(task_id, f"it is at revision {stored.revision}, not {revision}")
             try:
                 return change(keep, stored)
-            except TaskEndedError:
+            except TaskEndedError:  # which no further look changes
                 raise
             except TaskConflictError:
-                continue
+                if revision is not None:
+                    raise
         raise TaskConflictError(task_id, "it changes all the time")
 
     def tool(self, function: Callable[..., Any] | str) -> Any:
