@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,6 +17,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        self.server.seen_at.setdefault(self.path, []).append(time.monotonic())
         self.server.seen.append((self.command, self.path, dict(self.headers), self._body()))
         match self.path.strip("/").split("/"):
             case ["json", *rest]:
@@ -46,6 +50,32 @@ class _Handler(BaseHTTPRequestHandler):
                 self.end_headers()
                 self.wfile.write(b"half")
                 self.close_connection = True
+            case ["half-once"]:
+                if len(self.server.seen_at[self.path]) > 1:
+                    self._send(200, b'{"path": "whole"}', "application/json")
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.close_connection = True
+            case ["resets"]:
+                # A connection that is closed so is reset.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+                self.close_connection = True
+            case ["later", seconds]:
+                if len(self.server.seen_at[self.path]) > 1:
+                    self._send(200, b'{"path": "in time"}', "application/json")
+                else:
+                    self._send(429, b"{}", "application/json", **{"Retry-After": seconds})
+            case ["endless"]:
+                self.send_response(200)
+                self.send_header("Content-Length", str(1 << 30))
+                self.end_headers()
+                while not self.server.release.is_set():
+                    self.wfile.write(bytes(1 << 16))
+            case ["charset"]:
+                self._send(200, "Grüße".encode("latin-1"), "text/plain; charset=utf-8")
             case ["hangs"]:
                 self.server.release.wait(30)
                 self.close_connection = True
@@ -82,13 +112,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Remembers the requests that it saw; `release` ends those that hang."""
+    """Remembers the requests that it saw, and when by their paths; `release` ends those that hang."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.seen: list[tuple[str, str, dict[str, str], str]] = []
+        self.seen_at: dict[str, list[float]] = {}
         self.release = threading.Event()
 
     @property

@@ -275,7 +275,10 @@ def test_ten_thousand_timers_fire_in_their_order():
     code = """
         const fired = [];
         const due = (i) => 1000 + ((i * 7919) % 3) * 1000;
-        await Promise.all([...Array(10_000).keys()].map((i) => sleep(due(i)).then(() => fired.push(i))));
+        await new Promise((done) => {
+            const fire = (i) => { if (fired.push(i) === 10_000) done() };
+            for (let i = 0; i < 10_000; i++) setTimeout(fire, due(i), i);
+        });
         [fired.length, fired.every((each, at) => at === 0 || due(fired[at - 1]) <= due(each))]
     """
     task = driven.run(code)
@@ -346,6 +349,47 @@ def test_when_the_time_is_up_the_rest_is_left_to_who_has_the_token():
     assert isinstance(driven.driver.drive(task.id), Claimed)
     ended = driven.driver.drive(task.id, token=standing.token)
     assert ended.task.result == 1
+
+
+def test_the_answer_of_a_request_that_was_aborted_meanwhile_is_dropped():
+    aborted = threading.Event()
+
+    def respond(request):
+        if request.url.path == "/lost":
+            aborted.wait(10)
+            return answer("lost")
+        aborted.set()
+        return answer("kept")
+
+    driven = Driven(respond, patience=SECOND)
+    code = """
+        const controller = new AbortController();
+        const lost = fetch('https://api.test/lost', { signal: controller.signal }).catch((error) => error.name);
+        await waitForEvent('abort');
+        controller.abort();
+        [await lost, await fetch('https://api.test/kept'), await fetch('https://api.test/kept')]
+    """
+    task = driven.flow.execute(code, drive=True)
+    mover = threading.Timer(0.05, driven.flow.send_event, (task.id, "abort"))
+    mover.start()
+    assert driven.go_on(task).result == ["AbortError", "kept", "kept"]
+    mover.join()
+
+
+def test_json_that_the_program_cannot_take_rejects_its_fetch():
+    deep = "[" * 600 + "]" * 600
+    driven = Driven(
+        lambda _: httpx.Response(
+            200, stream=httpx.ByteStream(deep.encode()), headers={"content-type": "application/json"}
+        )
+    )
+    assert "nested too deeply" in driven.run(CAUGHT).result
+
+
+def test_whatever_a_fetch_raises_the_program_goes_on(caplog):
+    driven = Driven(in_turn(LookupError("/etc/secret")))
+    assert driven.run(CAUGHT).result == "TypeError: the request failed: LookupError"
+    assert "a request failed" in caplog.text
 
 
 # --- Callers and drivers at once ------------------------------------------------------------------------
