@@ -30,7 +30,7 @@ class ToolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a tool may know of its call. A tool with a second parameter gets it.
+    """What a tool may know of its call. A tool that needs a second argument gets it.
 
     Attributes:
         task_id: the task that calls.

@@ -96,3 +96,11 @@ def test_a_callback_is_signed_as_standard_webhooks_says():
         "webhook-timestamp": "1767323045",
         "webhook-signature": "v1," + base64.b64encode(expected).decode(),
     }
+
+
+def test_the_signature_of_a_callback_is_no_token(task):
+    data = base64.urlsafe_b64decode(event_token(KEY, task, "paid", LATER) + "==")[16:]
+    signature = webhook_headers(KEY, "", data, NOW)["webhook-signature"].partition(",")[2]
+    forged = base64.urlsafe_b64encode(base64.b64decode(signature)[:16] + data).rstrip(b"=").decode()
+    with pytest.raises(InvalidEventTokenError):
+        open_event_token(KEY, forged, NOW)
