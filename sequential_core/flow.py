@@ -583,7 +583,7 @@ class SequentialFlow:
     def tool(self, function: Callable[..., Any] | str) -> Any:
         """Registers a host tool, which `callTool` of driven tasks calls: `@flow.tool` or `@flow.tool("name")`.
 
-        The function gets the arguments of the code, any JSON value, and, if it needs a second argument, a `ToolContext`.
+        The function gets the arguments of the code, any JSON value, and a `ToolContext` if it needs a second argument.
         It returns a JSON value, or raises a `ToolError`, whose message the code's promise rejects with.
         """
         if isinstance(function, str):

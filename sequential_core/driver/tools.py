@@ -85,4 +85,5 @@ def _takes_context(tool: Tool) -> bool:
     except (TypeError, ValueError):  # some built-in functions tell nothing
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(each.kind in positional for each in parameters) >= 2  # arguments and context
+    needed = [each for each in parameters if each.kind in positional and each.default is inspect.Parameter.empty]
+    return len(needed) >= 2  # arguments and context
