@@ -45,13 +45,13 @@ _IPV4 = tuple(
 # (segment routing), fc00::/7 (private), fe80::/10 (link-local), fec0::/10 (site-local) and ff00::/8 (multicast).
 _IPV6_GLOBAL = IPv6Network("2000::/3")
 
+# And within it, besides 6to4 (2002::/16), which is with the others that carry IPv4 addresses:
 _IPV6 = tuple(
     IPv6Network(block)
     for block, _why in (
         # IANA IPv6 Special-Purpose Address Registry, https://www.iana.org/assignments/iana-ipv6-special-registry
         ("2001::/23", "protocol assignments, RFC 2928: Teredo, benchmarks, ORCHID and others"),
         ("2001:db8::/32", "documentation, RFC 3849"),
-        ("2002::/16", "6to4, RFC 3056"),
         ("2620:4f:8000::/48", "AS112, RFC 7534"),
         ("3fff::/20", "documentation, RFC 9637"),
     )
