@@ -15,7 +15,7 @@ from hostile_urls import ANSWERS, HOSTILE, PUBLIC, PUBLIC_6, URLS
 
 from sequential_core.driver import addresses
 from sequential_core.driver.addresses import RefusedError, Rules, look_up, transport
-from sequential_core.fetcher import Fetcher
+from sequential_core.driver.fetcher import Fetcher
 from sequential_core.model import ErrorAnswer, PendingRequest, ValueAnswer
 
 DEFAULT = Rules()
@@ -405,9 +405,9 @@ def test_proxies_of_the_environment_are_not_used(trap, site, detour, monkeypatch
         monkeypatch.setenv(name, f"http://127.0.0.1:{trap.port}")
     with client(detour) as calls:
         assert calls.get("http://example.com/").text == "hello"
-    with Fetcher(transport=transport(Rules(loopback=True), verify=NO_TLS)) as fetcher:
-        answer = fetcher.fetch(PendingRequest(1, f"http://127.0.0.1:{site.server_port}/", "GET", {}, None))
-    assert answer == ValueAnswer("hello")
+    with Fetcher(network=transport(Rules(loopback=True), verify=NO_TLS)) as fetcher:
+        done = fetcher.fetch(PendingRequest(1, f"http://127.0.0.1:{site.server_port}/", "GET", {}, None))
+    assert done.answer == ValueAnswer("hello")
     assert [path for path, _ in site.seen] == ["/", "/"]
     assert trap.is_empty()
 
@@ -495,13 +495,14 @@ def test_what_is_refused_is_told_without_the_address(detour):
 def test_the_fetcher_follows_redirects_through_the_guard(site):
     target = quote(f"http://localhost:{site.server_port}/", safe="")
     guard = transport(Rules(loopback=True), resolve=lambda _: ("127.0.0.1",), verify=NO_TLS)
-    with Fetcher(transport=guard) as fetcher:
+    with Fetcher(network=guard) as fetcher:
         url = f"http://127.0.0.1:{site.server_port}/to/{target}"
-        assert fetcher.fetch(PendingRequest(1, url, "GET", {}, None)) == ValueAnswer("hello")
+        assert fetcher.fetch(PendingRequest(1, url, "GET", {}, None)).answer == ValueAnswer("hello")
         url = f"http://127.0.0.1:{site.server_port}/half"
-        assert isinstance(fetcher.fetch(PendingRequest(2, url, "GET", {}, None)), ErrorAnswer)
-        with pytest.raises(RefusedError):
-            fetcher.fetch(PendingRequest(3, "http://169.254.169.254/", "GET", {}, None))
+        assert isinstance(fetcher.fetch(PendingRequest(2, url, "GET", {}, None)).answer, ErrorAnswer)
+        refused = fetcher.fetch(PendingRequest(3, "http://169.254.169.254/", "GET", {}, None))
+        assert isinstance(refused.answer, ErrorAnswer)
+        assert not refused.failed, "no other attempt would be let through"
     assert [path for path, _ in site.seen][1:] == ["/", "/half"]
 
 
