@@ -7,6 +7,7 @@ import json
 import pytest
 
 from aws.lambda_emulator import LambdaEmulator
+from sequential_core.vm import cache
 
 REFERENCE = (
     'const user = await fetch("https://api.example.com/user/1"); '
@@ -17,7 +18,11 @@ USER, POSTS = {"id": 1, "name": "Alice"}, [{"id": 101}, {"id": 102}]
 
 @pytest.fixture
 def environment(ministack, table, bucket):
-    return {"SEQUENTIAL_STORAGE": f"dynamodb://{table}?bucket={bucket}&endpoint={ministack.url}"}
+    return {
+        "SEQUENTIAL_STORAGE": f"dynamodb://{table}?bucket={bucket}&endpoint={ministack.url}",
+        # The package has the guest compiled; here each process would compile it, in a home of its own.
+        cache.ENVIRONMENT_VARIABLE: str(cache.directory()),
+    }
 
 
 @pytest.fixture
