@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import httpcore
@@ -304,6 +305,19 @@ def test_a_lookup_that_takes_too_long_ends_with_the_timeout_for_connecting(detou
         with pytest.raises(httpx.ConnectTimeout, match="not looked up in time"):
             calls.get("http://example.com/", timeout=httpx.Timeout(10, connect=0.02))
         release.set()
+    assert detour.calls == []
+
+
+def test_an_answer_that_took_all_the_time_is_not_connected_to(detour, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(addresses, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def slow(_):
+        now[0] += 11
+        return (PUBLIC,)
+
+    with client(detour, slow) as calls, pytest.raises(httpx.ConnectTimeout):
+        calls.get("http://example.com/")
     assert detour.calls == []
 
 
