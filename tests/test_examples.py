@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from sequential_core.model import ErrorAnswer
-from sequential_core.testing import NOW, After, Answers, Run, in_turn, response, run_program
+from sequential_core.testing import NEVER, NOW, After, Answers, Run, in_turn, response, run_program
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 API = "https://api.example.com"
@@ -191,3 +191,42 @@ def test_fan_out_asks_for_five_at_a_time_in_whatever_order_they_are_answered(way
 def test_every_example_is_tested():
     text = Path(__file__).read_text()
     assert all(f'"{path.name}"' in text for path in EXAMPLES.glob("*.js"))
+
+
+def approval(way, *events):
+    table = {
+        f"{API}/invoices/7": response({"id": 7, "amount": 42, "approver": "alice@example.com"}),
+        "https://mail.example.com/send": response({}),
+        f"{API}/payments": response({}),
+    }
+    answers = Answers(
+        table,
+        tools={"sequential.eventUrl": lambda args: f"https://sequential.example.com/events/{args['name']}"},
+        events={"approved": in_turn(*events)},
+    )
+    return run_program((EXAMPLES / "approval.js").read_text(), answers, **way)
+
+
+def test_approval_pays_when_the_link_was_followed(way):
+    done = approval(way, {"ok": True, "by": "Alice"})
+    assert done.result == {"invoice": 7, "paid": True, "by": "Alice"}
+    mail, payment = (json.loads(request.body) for request in done.requests[1:])
+    assert mail["link"] == "https://sequential.example.com/events/approved"
+    assert payment == {"invoice": 7}
+
+
+def test_approval_reminds_once_a_day_and_pays_nothing_without_an_answer(way):
+    done = approval(way, NEVER, NEVER, NEVER)
+    assert done.result == {"invoice": 7, "paid": False, "by": None}
+    assert [json.loads(request.body)["subject"] for request in done.requests[1:]] == [
+        "Approve 42 EUR?",
+        "Day 1: still waiting",
+        "Day 2: still waiting",
+    ]
+    assert done.elapsed == timedelta(days=3)
+
+
+def test_approval_on_the_second_day(way):
+    done = approval(way, NEVER, {"ok": False, "by": "Bob"})
+    assert done.result == {"invoice": 7, "paid": False, "by": "Bob"}
+    assert len(done.requests) == 3
