@@ -76,4 +76,6 @@ def check_retain(value: object) -> timedelta | None:
     Raises:
         InvalidRequestError: it is no duration.
     """
-    return None if value in (0, timedelta(0)) and not isinstance(value, bool) else check_duration("retain", value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e-6:  # a timedelta has no less
+        return None
+    return None if value == timedelta(0) else check_duration("retain", value)

@@ -37,7 +37,11 @@ _MOST_PATTERNS = 100
 _MOST_RESPONSE_BYTES = 5 * MIB  # as text, or base64, it has to be an answer: `Limits.answer_bytes`
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
-_CALLBACK = re.compile(r"https?://[!-~]{1,2000}")
+# A host, or an IPv6 address in brackets; no user and no password, which no driver sends.
+_CALLBACK = re.compile(r"https?://(?:[0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?][!-~]*)?")
+
+#: A longer URL is none that is called back.
+CALLBACK_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,9 +289,9 @@ def check_callback_url(url: object) -> str:
     """The URL, if it may be one that is called back. Whether its address may be called is seen then.
 
     Raises:
-        InvalidRequestError: it is no absolute http(s) URL of printable ASCII, up to 2,000 characters.
+        InvalidRequestError: it is no absolute http(s) URL of visible ASCII, up to 2,000 characters.
     """
-    if not isinstance(url, str) or _CALLBACK.fullmatch(url) is None:
+    if not isinstance(url, str) or len(url) > CALLBACK_CHARACTERS or _CALLBACK.fullmatch(url) is None:
         raise InvalidRequestError("callbackUrl", "it must be an absolute http or https URL of up to 2,000 characters")
     return url
 

@@ -253,6 +253,13 @@ class ConfigurationError(OperatorError, ValueError):
         self.problem = problem
 
 
+class NoSigningKeyError(OperatorError, LookupError):
+    """The installation has no key that signs the URLs of events."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no signing key, so that no URL of an event can be made or taken")
+
+
 class StorageError(OperatorError, OSError):
     """The storage failed. The stored task is the one from before the call."""
 

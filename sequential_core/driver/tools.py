@@ -15,11 +15,16 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from sequential_core.answers import check_answer
-from sequential_core.errors import InvalidAnswerError
+from sequential_core.driver.event_urls import make_event_url
+from sequential_core.errors import CallerError, InvalidAnswerError
+from sequential_core.flow import SequentialFlow
 from sequential_core.limits import Limits
 from sequential_core.model import Answer, ErrorAnswer, PendingTool, ValueAnswer
 
 ENTRY_POINTS = "sequential.tools"
+
+#: The tool that every installation with a signing key and a public URL has.
+EVENT_URL_TOOL = "sequential.eventUrl"
 
 _logger = logging.getLogger("sequential.driver")
 
@@ -87,3 +92,20 @@ def _takes_context(tool: Tool) -> bool:
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = [each for each in parameters if each.kind in positional and each.default is inspect.Parameter.empty]
     return len(needed) >= 2  # arguments and context
+
+
+def event_url_tool(flow: SequentialFlow, *, key: bytes, public_url: str) -> Callable[[Any, ToolContext], str]:
+    """The tool that gives code a URL for an event of its own task: `callTool("sequential.eventUrl", {name, ttl})`."""
+
+    def event_url(args: Any, context: ToolContext) -> str:
+        if not isinstance(args, Mapping) or not {"name"} <= args.keys() <= {"name", "ttl"}:
+            raise ToolError(f"{EVENT_URL_TOOL} takes {{name, ttl}}, where ttl is in seconds and may be left out")
+        try:
+            made = make_event_url(
+                flow, context.task_id, args["name"], key=key, public_url=public_url, ttl=args.get("ttl")
+            )
+        except CallerError as error:
+            raise ToolError(f"{EVENT_URL_TOOL}: {error}") from None
+        return made.url
+
+    return event_url

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import groupby
 
 from starlette.applications import Starlette
@@ -21,12 +22,14 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sequential_core.driver.event_urls import check_public_url
 from sequential_core.flow import SequentialFlow
 from sequential_core.http import problems
 from sequential_core.http.bodies import MAX_BODY_BYTES
+from sequential_core.http.calls import Call, Operation, Reply, Takes
 from sequential_core.http.headers import check_json
-from sequential_core.http.operations import OPERATIONS, Call, Operation, Reply
-from sequential_core.http.paths import decode_id, encoded_path
+from sequential_core.http.operations import OPERATIONS
+from sequential_core.http.paths import decode_id, decode_name, encoded_path
 from sequential_core.http.problems import (
     BodyTooLargeError,
     MethodNotAllowedError,
@@ -45,18 +48,44 @@ _OPERATION = "sequential.operation"
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]]+))(?::[0-9]*)?")
 
 
-def create_app(flow: SequentialFlow, *, hosts: Collection[str] | None = None) -> Starlette:
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """What the operations work with."""
+
+    flow: SequentialFlow
+    signing_key: Callable[[], bytes | None]
+    public_url: str | None
+    threads: ThreadPoolExecutor
+
+
+def create_app(
+    flow: SequentialFlow,
+    *,
+    hosts: Collection[str] | None = None,
+    signing_key: bytes | Callable[[], bytes | None] | None = None,
+    public_url: str | None = None,
+) -> Starlette:
     """The HTTP API of a flow.
 
     Args:
-        flow: runs the tasks.
+        flow: runs the tasks. Driven tasks are driven by others; its dispatcher tells them.
         hosts: names by which the server is known. A request whose Host header has none of them is refused, so that a
             web page cannot reach a server on this machine by a name of its own (DNS rebinding). None: any name.
+        signing_key: of URLs that take an event, or what gives it when it is needed. None: there are no such URLs.
+        public_url: by which callers reach this API, for such URLs. None: as the request has it that asks for one.
+
+    Raises:
+        ConfigurationError: the public URL is none.
     """
-    threads = ThreadPoolExecutor(_THREADS_PER_CORE * (os.cpu_count() or 1), "sequential-http")
+    service = _Service(
+        flow,
+        signing_key if callable(signing_key) else lambda: signing_key,
+        None if public_url is None else check_public_url(public_url),
+        ThreadPoolExecutor(_THREADS_PER_CORE * (os.cpu_count() or 1), "sequential-http"),
+    )
     by_path = groupby(OPERATIONS, lambda operation: operation.path)
     app = Starlette(
-        routes=[Route(path, _Resource(operations, flow, threads)) for path, operations in by_path],
+        routes=[Route(path, _Resource(operations, service)) for path, operations in by_path],
         middleware=[Middleware(_Boundary, hosts=hosts)],
     )
     app.router.redirect_slashes = False
@@ -133,30 +162,28 @@ async def _send(reply: Reply, scope: Scope, receive: Receive, send: Send) -> Non
 class _Resource:
     """What is at one path: its operations, by their methods."""
 
-    def __init__(self, operations: Iterable[Operation], flow: SequentialFlow, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, operations: Iterable[Operation], service: _Service) -> None:
         self._operations = {operation.method: operation for operation in operations}
         if "GET" in self._operations:
             self._operations["HEAD"] = self._operations["GET"]
-        self._flow = flow
-        self._threads = threads
+        self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         operation = self._operations.get(scope["method"])
         if operation is None:
             raise MethodNotAllowedError(sorted(self._operations))
         scope[_OPERATION] = operation.id
-        headers = Headers(scope=scope)
-        segment = scope["path_params"].get("id")
-        body = b""
-        if operation.takes_body:
-            check_json(headers)
-            body = await _body(headers, receive)
+        headers, parameters = Headers(scope=scope), scope["path_params"]
         call = Call(
-            flow=self._flow,
-            task_id="" if segment is None else decode_id(segment),
+            flow=self._service.flow,
+            task_id=decode_id(parameters["id"]) if "id" in parameters else "",
             query=scope["query_string"],
             headers=headers,
-            body=body,
+            body=await _body_for(operation.takes, headers, receive),
+            name=decode_name(parameters["name"]) if "name" in parameters else "",
+            token=parameters.get("token", ""),
+            signing_key=self._service.signing_key,
+            public_url=self._service.public_url or _url_of(scope, headers),
         )
         reply = await self._in_thread(lambda: operation.run(call))
         await _send(reply, scope, receive, send)
@@ -167,7 +194,35 @@ class _Resource:
         Not Starlette's `run_in_threadpool`: its first call imports a part of anyio that takes 10 ms.
         """
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, run)
+        return await asyncio.get_running_loop().run_in_executor(self._service.threads, context.run, run)
+
+
+def _url_of(scope: Scope, headers: Headers) -> str:
+    """By which URL the request has come, without what is below `root_path`."""
+    host = headers.get("host")
+    if host is None:
+        address, port = scope.get("server") or ("localhost", None)
+        host = address if port is None else f"{address}:{port}"
+    return f"{scope.get('scheme', 'http')}://{host}{scope.get('root_path', '')}"
+
+
+async def _body_for(takes: Takes, headers: Headers, receive: Receive) -> bytes:
+    """The body, if the operation takes one and it is JSON.
+
+    Raises:
+        MediaTypeError: it is not.
+        BodyTooLargeError, ClientDisconnect: see `_body`.
+    """
+    if takes is Takes.NO_BODY:
+        return b""
+    # A browser says with every POST from which page it is. A foreign page must not get by without asking us first, as
+    # it must for JSON; see `check_json`.
+    if takes is Takes.BODY or "content-type" in headers or "origin" in headers:
+        check_json(headers)
+        return await _body(headers, receive)
+    if body := await _body(headers, receive):
+        check_json(headers)
+    return body
 
 
 async def _body(headers: Headers, receive: Receive) -> bytes:

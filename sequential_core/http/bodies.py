@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from sequential_core.checks import MAX_ID_LENGTH
+from sequential_core.drive import CALLBACK_CHARACTERS
 from sequential_core.errors import InvalidRequestError
 from sequential_core.http.problems import MalformedBodyError
 from sequential_core.model import Language
@@ -27,7 +28,70 @@ ID_PATTERN = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$"
 _MAX_SECONDS = 36525 * 86400
 
 _Seconds = Annotated[float, Meta(ge=1, le=_MAX_SECONDS)]
+_Wait = Annotated[float, Meta(ge=0.001, le=_MAX_SECONDS)]
 _Number = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+
+
+_Patterns = Annotated[
+    list[Annotated[str, Meta(extra_json_schema={"format": "sequential-host-pattern"})]], Meta(max_length=100)
+]
+
+
+class Policy(Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True, omit_defaults=True):
+    """How the requests of a driven task are performed. What is left out, or null, is as it is by default."""
+
+    answers: (
+        Annotated[
+            Literal["value", "response"],
+            Meta(description="What fetch() gives: the JSON or text of a body, or a Response. value if not given."),
+        ]
+        | None
+    ) = None
+    attempts: Annotated[int, Meta(ge=1, le=20, description="Of a request, the first included; 5.")] | None = None
+    backoff: (
+        Annotated[_Wait, Meta(description="Seconds before the second attempt, twice as many before each further; 1.")]
+        | None
+    ) = None
+    max_backoff: Annotated[_Wait, Meta(description="No wait is longer; 300.")] | None = None
+    retry_statuses: (
+        Annotated[
+            list[Annotated[int, Meta(ge=400, le=599)]],
+            Meta(max_length=100, description="Asked for again; 408, 425, 429, 500, 502, 503 and 504."),
+        ]
+        | None
+    ) = None
+    retry_methods: (
+        Annotated[
+            list[Annotated[str, Meta(pattern="^[!#$%&'*+\\-.^_`|~0-9A-Za-z]{1,64}$")]],
+            Meta(max_length=100, description="Requests with others are sent once; those of HTTP that are known."),
+        ]
+        | None
+    ) = None
+    timeout: Annotated[float, Meta(ge=0.001, le=600, description="Seconds, of an attempt; 30.")] | None = None
+    response_bytes: (
+        Annotated[int, Meta(ge=1, le=5 * 1024 * 1024, description="A longer body rejects; 5 MiB.")] | None
+    ) = None
+    hops: Annotated[int, Meta(ge=1, le=1_000_000, description="The task may run so often; 10,000.")] | None = None
+    duration: Annotated[_Wait, Meta(description="Seconds the task may take; 400 days.")] | None = None
+    allow: Annotated[_Patterns, Meta(description="Only these hosts may be called.")] | None = None
+    deny: Annotated[_Patterns, Meta(description="These hosts may not be called.")] | None = None
+
+
+_Drive = Annotated[
+    bool | Policy | None,
+    Meta(description="Whether a driver performs the requests, and how. true: in the usual way."),
+]
+_CallbackUrl = (
+    Annotated[
+        str,
+        Meta(
+            max_length=CALLBACK_CHARACTERS,
+            description="Of a driven task: gets its outcome, as a signed POST.",
+            extra_json_schema={"format": "sequential-callback-url"},
+        ),
+    ]
+    | None
+)
 
 
 class ExecuteBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -54,10 +118,15 @@ class ExecuteBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=Tru
     ) = None
     name: Annotated[str, Meta(max_length=MAX_ID_LENGTH, description="A label.")] | None = None
     ttl: Annotated[_Seconds, Meta(description="How long each pause is kept, in seconds.")] | None = None
-    retain: Annotated[_Seconds, Meta(description="How long the outcome is kept, in seconds.")] | None = None
+    retain: (
+        Annotated[float, Meta(ge=0, le=_MAX_SECONDS, description="How long the outcome is kept, in seconds; 0: not.")]
+        | None
+    ) = None
     language: Annotated[Language, Meta(description="What the code is written in; javascript if not given.")] | None = (
         None
     )
+    drive: _Drive = None
+    callback_url: _CallbackUrl = None
 
 
 class ResumeBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -75,7 +144,27 @@ class ResumeBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=True
     ) = None
 
 
-Body = TypeVar("Body", ExecuteBody, ResumeBody)
+class DriveBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What `POST /tasks/{id}/drive` takes."""
+
+    drive: _Drive = None
+    callback_url: _CallbackUrl = None
+
+
+class EventUrlBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What `POST /tasks/{id}/events/{name}/url` takes."""
+
+    ttl: (
+        Annotated[float, Meta(ge=1, le=30 * 86400, description="How long the URL may be used, in seconds; a day.")]
+        | None
+    ) = None
+
+
+class EmptyBody(Struct, rename="camel", forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What an operation takes that needs to know nothing: no body, or an empty object."""
+
+
+Body = TypeVar("Body", ExecuteBody, ResumeBody, DriveBody, EventUrlBody, EmptyBody)
 
 
 def decode(body: bytes, kind: type[Body]) -> Body:
@@ -87,16 +176,7 @@ def decode(body: bytes, kind: type[Body]) -> Body:
     """
     if not body:
         raise MalformedBodyError("a body is needed, and there is none")
-    try:
-        data = json.loads(body.decode(), parse_constant=_refuse)
-    except UnicodeDecodeError:
-        raise MalformedBodyError("the body is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise MalformedBodyError(f"the body is not JSON: {error}") from None
-    except RecursionError:
-        raise MalformedBodyError("the body is nested too deeply") from None
-    except ValueError:  # Python's own limit: 4,300 digits
-        raise MalformedBodyError("a number in the body has too many digits") from None
+    data = decode_value(body)
     if not isinstance(data, dict):
         raise MalformedBodyError("the body must be a JSON object")
     unknown = sorted(data.keys() - set(kind.__struct_encode_fields__))
@@ -105,6 +185,10 @@ def decode(body: bytes, kind: type[Body]) -> Body:
     _make_whole(data, "requestId", "revision")
     if isinstance(data.get("response"), dict):
         _make_whole(data["response"], "status")
+    if isinstance(drive := data.get("drive"), dict):
+        _make_whole(drive, "attempts", "responseBytes", "hops")
+        if isinstance(statuses := drive.get("retryStatuses"), list):
+            drive["retryStatuses"] = [_whole(status) for status in statuses]
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
@@ -113,12 +197,40 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         raise MalformedBodyError("the body is nested too deeply") from None
 
 
+def decode_value(body: bytes) -> Any:
+    """The JSON value that a body is, None if it is empty.
+
+    Raises:
+        MalformedBodyError: it is not JSON in UTF-8.
+    """
+    if not body:
+        return None
+    try:
+        return json.loads(body.decode(), parse_constant=_refuse)
+    except UnicodeDecodeError:
+        raise MalformedBodyError("the body is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise MalformedBodyError(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise MalformedBodyError("the body is nested too deeply") from None
+    except ValueError:  # Python's own limit: 4,300 digits
+        raise MalformedBodyError("a number in the body has too many digits") from None
+
+
+def policy_of(drive: bool | Policy | None) -> bool | dict[str, Any] | None:
+    """What a body asks of a driver, as the flow takes it."""
+    return msgspec.to_builtins(drive) if isinstance(drive, Policy) else drive
+
+
 def _make_whole(data: dict[str, Any], *names: str) -> None:
     """Makes integers of 2.0 and its like, which are integers in JSON Schema too."""
     for name in names:
-        value = data.get(name)
-        if isinstance(value, float) and value.is_integer():
-            data[name] = int(value)
+        if name in data:
+            data[name] = _whole(data[name])
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -126,7 +238,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
-_PLACE = re.compile(r"(.*) - at `\$\.(\w+).*`")
+_PLACE = re.compile(r"(.*) - at `\$\.([\w.]+).*`")
 
 
 def _told(message: str) -> InvalidRequestError:

@@ -16,17 +16,21 @@ import msgspec
 from sequential_core import __version__, errors
 from sequential_core.checks import MAX_ID_LENGTH
 from sequential_core.http import problems
-from sequential_core.http.bodies import ID_PATTERN, ExecuteBody, ResumeBody
+from sequential_core.http.bodies import ID_PATTERN, DriveBody, EmptyBody, EventUrlBody, ExecuteBody, ResumeBody
+from sequential_core.http.calls import Operation, Takes
 from sequential_core.http.headers import KEY_PATTERN
-from sequential_core.http.operations import DEFAULT_PAGE_SIZE, OPERATIONS, Operation
+from sequential_core.http.operations import DEFAULT_PAGE_SIZE, OPERATIONS
 from sequential_core.http.problems import (
     BodyTooLargeError,
+    EventGoneError,
+    EventNotTakenError,
+    EventSentError,
     MalformedBodyError,
     MediaTypeError,
     PreconditionFailedError,
     UntrustedHostError,
 )
-from sequential_core.http.schemas import Health, Problem, Response, Task, TaskPage
+from sequential_core.http.schemas import Accepted, EventUrl, Health, Problem, Response, Task, TaskPage
 from sequential_core.model import Status
 from sequential_core.storage.base import MAX_PAGE_SIZE
 
@@ -34,7 +38,8 @@ _ANSWERS = ("fetchResponse", "response", "error")
 
 
 def _schemas() -> dict[str, Any]:
-    kinds = (ExecuteBody, ResumeBody, Response, Task, TaskPage, Health, Problem)
+    taken = (ExecuteBody, ResumeBody, DriveBody, EventUrlBody, EmptyBody)
+    kinds = (*taken, Response, Task, TaskPage, EventUrl, Accepted, Health, Problem)
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     # One of them, or none, for a task that has timers.
     several = [{"required": list(pair)} for pair in itertools.combinations(_ANSWERS, 2)]
@@ -61,6 +66,21 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "description": "The task's id, percent-encoded: a/b is a%2Fb.",
         "schema": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH, "pattern": ID_PATTERN},
         "example": "task-1",
+    },
+    "name": {
+        "name": "name",
+        "in": "path",
+        "required": True,
+        "description": "Of the event.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,128}$"},
+        "example": "order.paid",
+    },
+    "token": {
+        "name": "token",
+        "in": "path",
+        "required": True,
+        "description": "The last part of an event's URL.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,3000}$"},
     },
     "include": {
         "name": "include",
@@ -130,7 +150,7 @@ _RETRY_AFTER = {
 }
 _LINKS = {
     operation: {"operationId": operation, "parameters": {"id": "$response.body#/id"}}
-    for operation in ("resumeTask", "getTask", "deleteTask")
+    for operation in ("resumeTask", "getTask", "deleteTask", "cancelTask", "driveTask", "undriveTask")
 }
 
 
@@ -163,6 +183,22 @@ _ANSWER_EXAMPLES = {
     "a response": {"value": {"response": {"status": 404, "headers": {"content-type": "text/plain"}, "body": "none"}}},
     "a failure": {"value": {"error": "the network is down"}},
 }
+
+_VALUE_EXAMPLES = {"an approval": {"value": {"approved": True}}, "nothing": {"value": None}}
+_DRIVE_EXAMPLES = {
+    "in the usual way": {"value": {"drive": True}},
+    "with a policy": {
+        "value": {"drive": {"attempts": 3, "timeout": 10}, "callbackUrl": "https://example.com/outcomes"}
+    },
+}
+_STEERS = (
+    *_WRITES,
+    *_TAKES_BODY,
+    errors.InvalidTaskIdError,
+    errors.TaskNotFoundError,
+    errors.TaskConflictError,
+    errors.TaskEndedError,
+)
 
 _DETAILS: dict[str, dict[str, Any]] = {
     "executeTask": {
@@ -223,6 +259,86 @@ _DETAILS: dict[str, dict[str, Any]] = {
             PreconditionFailedError,
             errors.StateError,
         ),
+    },
+    "sendEvent": {
+        "summary": "Send an event to a task",
+        "description": (
+            "If the program waits for it, it runs on until it needs an answer or ends. If not, the event is kept until"
+            " it does."
+        ),
+        "parameters": ("id", "name", "include", "idempotency-key"),
+        "takes": (None, _VALUE_EXAMPLES),
+        "gives": {"200": _task("The task.", links=_LINKS)},
+        "problems": (
+            *_STEERS,
+            errors.InvalidAnswerError,
+            errors.TooManyEventsError,
+            errors.IdempotencyKeyReusedError,
+            errors.StateError,
+        ),
+    },
+    "createEventUrl": {
+        "summary": "Make a URL that takes an event",
+        "description": "Its holder may send this event to this task, once, and learns nothing of it.",
+        "parameters": ("id", "name"),
+        "takes": (EventUrlBody, {"for an hour": {"value": {"ttl": 3600}}}),
+        "gives": {
+            "201": {
+                "description": "The URL.",
+                "content": _json_of("EventUrl"),
+                "links": {"takeEvent": {"operationId": "takeEvent", "parameters": {"token": "$response.body#/token"}}},
+            }
+        },
+        "problems": (
+            *_READS,
+            *_TAKES_BODY,
+            errors.InvalidTaskIdError,
+            errors.TaskNotFoundError,
+            errors.TaskEndedError,
+            errors.NoSigningKeyError,
+        ),
+    },
+    "takeEvent": {
+        "summary": "Send the event that a URL is for",
+        "description": (
+            "Nothing but the token says who may. The same value again is accepted again, and changes nothing."
+        ),
+        "parameters": ("token",),
+        "takes": (None, _VALUE_EXAMPLES),
+        "gives": {"202": {"description": "The event was taken.", "content": _json_of("Accepted")}},
+        "problems": (
+            *_WRITES,
+            *_TAKES_BODY,
+            errors.InvalidEventTokenError,
+            errors.InvalidAnswerError,
+            errors.NoSigningKeyError,
+            errors.StateError,
+            EventSentError,
+            EventGoneError,
+            EventNotTakenError,
+        ),
+    },
+    "cancelTask": {
+        "summary": "End a task",
+        "description": "With an error of the kind cancelled. A task that was cancelled before stays as it is.",
+        "parameters": ("id", "include", "if-match"),
+        "takes": (EmptyBody, {}),
+        "gives": {"200": _task("The task, which has ended.")},
+        "problems": (*_STEERS, PreconditionFailedError),
+    },
+    "driveTask": {
+        "summary": "Hand a task to a driver",
+        "description": "It performs the requests from now on; of a task that is driven already the policy changes.",
+        "parameters": ("id", "include", "if-match"),
+        "takes": (DriveBody, _DRIVE_EXAMPLES),
+        "gives": {"200": _task("The task.", _ALWAYS_ETAG, links=_LINKS)},
+        "problems": (*_STEERS, PreconditionFailedError),
+    },
+    "undriveTask": {
+        "summary": "Take a task back from its driver",
+        "parameters": ("id", "include", "if-match"),
+        "gives": {"200": _task("The task, whose caller performs the requests.", _ALWAYS_ETAG, links=_LINKS)},
+        "problems": (*(each for each in _STEERS if each not in _TAKES_BODY), PreconditionFailedError),
     },
     "getTask": {
         "summary": "A task",
@@ -303,11 +419,12 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if "description" in details:
         described["description"] = details["description"]
     described["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in details.get("parameters", ())]
-    if operation.takes_body:
+    if operation.takes is not Takes.NO_BODY:
         kind, examples = details["takes"]
-        content = _json_of(kind.__name__)
-        content["application/json"]["examples"] = examples
-        described["requestBody"] = {"required": True, "content": content}
+        content: dict[str, Any] = {"application/json": {"schema": {}}} if kind is None else _json_of(kind.__name__)
+        if examples:
+            content["application/json"]["examples"] = examples
+        described["requestBody"] = {"required": operation.takes is Takes.BODY, "content": content}
     described["responses"] = {**details["gives"], **_problem_responses(details["problems"])}
     return described
 

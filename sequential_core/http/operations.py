@@ -6,24 +6,29 @@ They are plain functions, and block: `app` runs them in threads.
 from __future__ import annotations
 
 import functools
-import json
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlencode
 
 from msgspec import UNSET
-from starlette.datastructures import Headers
 
 from sequential_core.answers import UNSET as NOT_GIVEN
-from sequential_core.errors import InvalidRequestError, TaskConflictError, TaskNotFoundError
-from sequential_core.flow import SequentialFlow
-from sequential_core.http.bodies import ExecuteBody, ResumeBody, decode
-from sequential_core.http.headers import EntityTags, entity_tag, entity_tags, idempotency_key, query
+from sequential_core.errors import InvalidRequestError, TaskConflictError
+from sequential_core.http import driving
+from sequential_core.http.bodies import ExecuteBody, ResumeBody, decode, policy_of
+from sequential_core.http.calls import (
+    Call,
+    Operation,
+    Reply,
+    Takes,
+    failed_precondition,
+    includes_state,
+    is_stored,
+    task_reply,
+    to_json,
+    wanted_revision,
+)
+from sequential_core.http.headers import entity_tag, entity_tags, idempotency_key, query
 from sequential_core.http.paths import encode_id
 from sequential_core.http.problems import PreconditionFailedError
-from sequential_core.model import Task
 from sequential_core.storage.base import MAX_PAGE_SIZE
 
 #: A page ends before it is larger, unless a single task is. Lambda lets a response have 6 MB.
@@ -31,49 +36,9 @@ MAX_PAGE_BYTES = 4 * 1024 * 1024
 
 DEFAULT_PAGE_SIZE = 100
 
-# No task gets there. It is asked for when no revision will do, so that the flow still finds what else is wrong with the
-# request, which comes first: RFC 9110, section 13.2.1.
-_NO_REVISION = 2**53 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request for an operation."""
-
-    flow: SequentialFlow
-    task_id: str
-    query: bytes
-    headers: Headers
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """How it is answered. `content` is JSON, or None if there is none. No cache keeps it, unless `headers` say so."""
-
-    status: int
-    content: bytes | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of one path.
-
-    Attributes:
-        id: its name in the OpenAPI document and in the log.
-        takes_body: whether it needs a body, which then must be JSON.
-    """
-
-    method: str
-    path: str
-    id: str
-    run: Callable[[Call], Reply]
-    takes_body: bool = False
-
 
 def execute(call: Call) -> Reply:
-    with_state = _includes_state(call)
+    with_state = includes_state(call)
     body = decode(call.body, ExecuteBody)
     task = call.flow.execute(
         body.code,
@@ -83,15 +48,17 @@ def execute(call: Call) -> Reply:
         retain=body.retain,
         idempotency_key=idempotency_key(call.headers),
         language=body.language,
+        drive=policy_of(body.drive),
+        callback_url=body.callback_url,
     )
-    if not _is_stored(task):
-        return _task(call, task, with_state)
+    if not is_stored(task):
+        return task_reply(call, task, with_state)
     # Relative to /tasks, so that it holds behind a prefix too, such as the stage of an API Gateway.
-    return _task(call, task, with_state, status=201, Location=f"tasks/{encode_id(task.id)}")
+    return task_reply(call, task, with_state, status=201, Location=f"tasks/{encode_id(task.id)}")
 
 
 def resume(call: Call) -> Reply:
-    with_state = _includes_state(call)
+    with_state = includes_state(call)
     body = decode(call.body, ResumeBody)
     key = idempotency_key(call.headers)
     wanted = entity_tags(call.headers, "If-Match")
@@ -102,16 +69,16 @@ def resume(call: Call) -> Reply:
             response=None if body.response is UNSET else body.response,
             error=None if body.error is UNSET else body.error,
             request_id=body.request_id,
-            revision=_revision(call, wanted, body.revision),
+            revision=wanted_revision(call, wanted, body.revision),
             idempotency_key=key,
         )
     except TaskConflictError as error:
-        raise _precondition(call, wanted) or error from None
-    return _task(call, task, with_state)
+        raise failed_precondition(call, wanted) or error from None
+    return task_reply(call, task, with_state)
 
 
 def get(call: Call) -> Reply:
-    with_state = _includes_state(call)
+    with_state = includes_state(call)
     wanted = entity_tags(call.headers, "If-Match")
     known = entity_tags(call.headers, "If-None-Match")
     task = call.flow.get_task(call.task_id)
@@ -119,16 +86,16 @@ def get(call: Call) -> Reply:
         raise PreconditionFailedError(task.id)
     if known is not None and known.match_weakly(task.revision):
         return Reply(304, headers={"ETag": entity_tag(task.revision)})
-    return _task(call, task, with_state)
+    return task_reply(call, task, with_state)
 
 
 def delete(call: Call) -> Reply:
     query(call.query, ())
     wanted = entity_tags(call.headers, "If-Match")
     try:
-        call.flow.delete_task(call.task_id, revision=_revision(call, wanted, None))
+        call.flow.delete_task(call.task_id, revision=wanted_revision(call, wanted, None))
     except TaskConflictError as error:
-        raise _precondition(call, wanted) or error from None
+        raise failed_precondition(call, wanted) or error from None
     return Reply(204)
 
 
@@ -138,12 +105,12 @@ def list_tasks(call: Call) -> Reply:
     limit = _page_size(given.get("limit", str(DEFAULT_PAGE_SIZE)))
     while True:
         page = call.flow.list_tasks(status=status, limit=limit, cursor=cursor)
-        tasks = [_json(task.to_dict(include_vm_state=False)) for task in page.tasks]
+        tasks = [to_json(task.to_dict(include_vm_state=False)) for task in page.tasks]
         fitting = _fitting(tasks)
         if fitting == len(tasks):
             break
         limit = fitting  # asked for anew, since only the storage knows the cursor behind these
-    reply = Reply(200, b'{"tasks":[%b],"cursor":%b}' % (b",".join(tasks), _json(page.cursor)))
+    reply = Reply(200, b'{"tasks":[%b],"cursor":%b}' % (b",".join(tasks), to_json(page.cursor)))
     if page.cursor is not None:
         following = urlencode({**given, "cursor": page.cursor})
         reply.headers["Link"] = f'<?{following}>; rel="next"'
@@ -164,43 +131,19 @@ def describe(call: Call) -> Reply:
 def _description() -> bytes:
     from sequential_core.http.openapi import document  # needed by nobody who only runs tasks
 
-    return _json(document())
+    return to_json(document())
 
 
 OPERATIONS = (
-    Operation("POST", "/tasks", "executeTask", execute, takes_body=True),
+    Operation("POST", "/tasks", "executeTask", execute, takes=Takes.BODY),
     Operation("GET", "/tasks", "listTasks", list_tasks),
     Operation("GET", "/tasks/{id}", "getTask", get),
     Operation("DELETE", "/tasks/{id}", "deleteTask", delete),
-    Operation("POST", "/tasks/{id}/resume", "resumeTask", resume, takes_body=True),
+    Operation("POST", "/tasks/{id}/resume", "resumeTask", resume, takes=Takes.BODY),
+    *driving.OPERATIONS,
     Operation("GET", "/health", "getHealth", health),
     Operation("GET", "/openapi.json", "getDescription", describe),
 )
-
-
-def _is_stored(task: Task) -> bool:
-    return task.expires_at is not None
-
-
-def _task(call: Call, task: Task, with_state: bool, status: int = 200, **headers: str) -> Reply:
-    if _is_stored(task):
-        # One tag, with the state and without: these are two resources, and both change only with the revision.
-        headers["ETag"] = entity_tag(task.revision)
-    if (seconds := call.flow.seconds_to_wake(task)) is not None:
-        headers["Retry-After"] = str(math.ceil(seconds))
-    return Reply(status, _json(task.to_dict(include_vm_state=with_state)), headers)
-
-
-def _json(value: Any) -> bytes:
-    # Not msgspec: a result may have integers beyond 64 bits and halves of surrogate pairs, which ASCII has room for.
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
-
-
-def _includes_state(call: Call) -> bool:
-    included = query(call.query, ("include",)).get("include")
-    if included not in (None, "vmState"):
-        raise InvalidRequestError("include", "it must be vmState")
-    return included is not None
 
 
 def _page_size(text: str) -> int:
@@ -217,34 +160,3 @@ def _fitting(tasks: list[bytes]) -> int:
         if size > MAX_PAGE_BYTES:
             return max(count, 1)
     return len(tasks)
-
-
-def _revision(call: Call, wanted: EntityTags | None, asked: int | None) -> int | None:
-    """The revision that If-Match and the body ask for, together.
-
-    Raises:
-        InvalidRequestError: they contradict each other.
-    """
-    if wanted is None or wanted.anything:
-        return asked
-    if asked is not None:
-        if asked not in wanted.strong:
-            raise InvalidRequestError("revision", "it contradicts If-Match")
-        return asked
-    if not wanted.strong:
-        return _NO_REVISION
-    if len(wanted.strong) == 1:
-        return next(iter(wanted.strong))
-    current = call.flow.get_task(call.task_id).revision
-    return current if current in wanted.strong else max(wanted.strong)
-
-
-def _precondition(call: Call, wanted: EntityTags | None) -> PreconditionFailedError | None:
-    """What a conflict is if the request had an If-Match that does not hold; None if it did not, or it does."""
-    if wanted is None:
-        return None
-    try:
-        current = call.flow.get_task(call.task_id)
-    except TaskNotFoundError:
-        return PreconditionFailedError(call.task_id)
-    return None if wanted.match(current.revision) else PreconditionFailedError(call.task_id)

@@ -87,6 +87,27 @@ class UntrustedHostError(RequestError):
         super().__init__("this server is not known by the name in the Host header")
 
 
+class EventSentError(RequestError):
+    """The token of an event's URL was used before, with another value."""
+
+    def __init__(self) -> None:
+        super().__init__("the event was sent before, with another value")
+
+
+class EventGoneError(RequestError):
+    """The token of an event's URL is good, and its task does not want the event any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the event is not wanted any more")
+
+
+class EventNotTakenError(RequestError):
+    """The token of an event's URL is good, and its task keeps as many events as it may."""
+
+    def __init__(self) -> None:
+        super().__init__("the event cannot be taken yet; try again later")
+
+
 # --- The table -----------------------------------------------------------------------------------
 
 
@@ -116,6 +137,7 @@ _LEFT_AS_IT_WAS = "the request was not carried out; the stored task is as it was
 INTERNAL = Problem(500, "internal-error", "The server failed", detail="the server failed; its log knows more")
 _INVALID = Problem(400, "invalid-request", "A field is missing, unknown, or not of its kind", {"field": "field"})
 _CONFLICT = Problem(409, "task-conflict", "The task is not at that pause", {"task_id": "taskId"})
+_TOO_MANY_EVENTS = Problem(429, "too-many-events", "The task keeps as many events as it may", {"task_id": "taskId"})
 _STATE = Problem(500, "state-unusable", "The stored state cannot be resumed", detail=_LEFT_AS_IT_WAS)
 _STORAGE = Problem(500, "storage-failed", "The storage failed", detail=_LEFT_AS_IT_WAS)
 _BUSY = Problem(503, "try-again", "The same request may work later", detail="nothing was changed; try again")
@@ -151,6 +173,8 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.IdempotencyKeyReusedError: Problem(
         422, "idempotency-key-reused", "The Idempotency-Key came before, with another request", {"task_id": "taskId"}
     ),
+    errors.TooManyEventsError: _TOO_MANY_EVENTS,
+    errors.InvalidEventTokenError: Problem(404, "unknown-event-url", "The URL takes no event, or no longer does"),
     # The posted code was wrong.
     errors.CodeError: Problem(422, "invalid-code", "The code was refused"),
     errors.InvalidCodeError: Problem(422, "invalid-code", "The code was refused"),
@@ -172,6 +196,12 @@ PROBLEMS: dict[type[Exception], Problem] = {
     errors.StripperNotFoundError: INTERNAL,
     errors.CacheDirectoryError: INTERNAL,
     errors.ConfigurationError: INTERNAL,
+    errors.NoSigningKeyError: Problem(
+        501,
+        "no-signing-key",
+        "The server has no signing key",
+        detail="the server has no signing key for URLs of events",
+    ),
     errors.StorageError: _STORAGE,
     errors.StorageFormatError: _STORAGE,
     errors.StorageFullError: Problem(507, "storage-full", "The storage has no room", detail=_LEFT_AS_IT_WAS),
@@ -188,6 +218,9 @@ PROBLEMS: dict[type[Exception], Problem] = {
     PreconditionFailedError: Problem(
         412, "precondition-failed", "The task is at another revision", {"task_id": "taskId"}
     ),
+    EventSentError: Problem(409, "event-sent", "The event was sent before, with another value"),
+    EventGoneError: Problem(410, "event-gone", "The event is not wanted any more"),
+    EventNotTakenError: _TOO_MANY_EVENTS,
     UntrustedHostError: Problem(421, "untrusted-host", "The request is for another host"),
 }
 

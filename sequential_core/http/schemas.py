@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from sequential_core.checks import MAX_ID_LENGTH
+from sequential_core.http.bodies import Policy
 from sequential_core.model import ErrorKind, Language, Status
 
 _Encoding = Annotated[Literal["base64"] | None, Meta(description="base64 if the body is bytes, null if it is text.")]
@@ -93,6 +94,70 @@ class LogEntry(Struct):
     message: str
 
 
+class KeptEvent(Struct):
+    """An event that came before the code waits for it."""
+
+    name: _Name
+    value: Annotated[Any, Meta(description="Any JSON value.")]
+
+
+class Retry(Struct, rename="camel"):
+    """A request that failed and is tried again."""
+
+    request_id: Annotated[int, Meta(ge=1)]
+    attempts: Annotated[int, Meta(ge=1, description="How many have failed.")]
+    next_at: datetime
+    problem: Annotated[str, Meta(description="Of the last one.")]
+
+
+class Exchange(Struct, rename="camel"):
+    """A request of a driven task, as it was answered."""
+
+    hop: Annotated[int, Meta(ge=1, description="The hop that took the answer.")]
+    url: Annotated[str, Meta(description="Without its query; tool: and a name if it was a tool.")]
+    status: int | None
+    milliseconds: Annotated[int, Meta(ge=0, description="Of the last attempt.")]
+    bytes: Annotated[int, Meta(ge=0, description="Of the body.")]
+    attempts: Annotated[int, Meta(ge=1)]
+
+
+class Callback(Struct, rename="camel"):
+    """Who is told the outcome."""
+
+    url: str
+    attempts: Annotated[int, Meta(ge=0)]
+    next_at: Annotated[datetime | None, Meta(description="null: not before the task ends, or not any more.")]
+    delivered_at: datetime | None
+    problem: str | None
+
+
+class Drive(Struct, rename="camel"):
+    """How a driver performs the requests of a task, and where that stands."""
+
+    policy: Annotated[Policy, Meta(description="What differs from the defaults.")]
+    claim: Annotated[str | None, Meta(description="Names the driver that is at the task; null if none is.")]
+    due_at: Annotated[datetime | None, Meta(description="From then on a driver looks at it.")]
+    next_attempt_at: Annotated[datetime | None, Meta(description="The first of the retries.")]
+    retries: list[Retry]
+    history: Annotated[list[Exchange], Meta(max_length=50, description="The latest requests, oldest first.")]
+    log: Annotated[list[LogEntry], Meta(max_length=20, description="The end of the console, over all hops.")]
+    callback: Callback | None
+
+
+class EventUrl(Struct, rename="camel"):
+    """A URL that takes one event, once."""
+
+    url: str
+    token: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$", description="The last part of the URL.")]
+    expires_at: datetime
+
+
+class Accepted(Struct):
+    """That an event was taken. Of its task it says nothing."""
+
+    accepted: bool
+
+
 class Task(Struct, rename="camel"):
     """A program and where it stands."""
 
@@ -123,6 +188,8 @@ class Task(Struct, rename="camel"):
         list[list[int | str]],
         Meta(description='The latest answers: request, revision, digest, digest of the key, "event" if it was one.'),
     ]
+    kept_events: Annotated[list[KeptEvent], Meta(max_length=100, description="Oldest first.")]
+    drive: Annotated[Drive | None, Meta(description="null: the caller performs the requests.")]
     vm_state: Annotated[
         str | UnsetType | None,
         Meta(description="The paused program, in base64; only with ?include=vmState, and null unless paused."),

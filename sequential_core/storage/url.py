@@ -80,6 +80,15 @@ def default_url() -> str:
     """
     if chosen := os.environ.get(ENVIRONMENT_VARIABLE):
         return chosen
+    return f"sqlite:///{quote(str(data_directory() / 'tasks.db'))}"
+
+
+def data_directory() -> Path:
+    """Where a user's tasks and signing key are. It is made if it is not there.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
     if sys.platform == "darwin":
         place = Path.home() / "Library" / "Application Support" / "sequential"
     else:
@@ -90,7 +99,7 @@ def default_url() -> str:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError("the user's data directory cannot be made; set SEQUENTIAL_STORAGE") from error
-    return f"sqlite:///{quote(str(place / 'tasks.db'))}"
+    return place
 
 
 _opened: dict[str, RevisionedStorage] = {}

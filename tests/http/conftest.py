@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from http_clients import Client, Clock, running_serve
+from http_clients import KEY, Client, Clock, running_serve
 
 from sequential_core.flow import SequentialFlow
 from sequential_core.http import create_app
@@ -28,7 +28,7 @@ def flow(storage, clock):
 
 @pytest.fixture
 def app(flow):
-    return create_app(flow)
+    return create_app(flow, signing_key=KEY)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
+KEY = bytes(range(32))
+
 PAUSING = "const user = await fetch('https://api.example.com/user/1'); user"
 
 

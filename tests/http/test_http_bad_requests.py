@@ -50,7 +50,7 @@ BODIES = [
     (b'{"code": "1", "ttl": -60}', 400, "invalid-request"),
     (b'{"code": "1", "ttl": 1e12}', 400, "invalid-request"),
     (b'{"code": "1", "ttl": 1e999}', 400, "invalid-request"),
-    (b'{"code": "1", "retain": 0}', 400, "invalid-request"),
+    (b'{"code": "1", "retain": -1}', 400, "invalid-request"),
     (b'{"code": "1", "id": ""}', 400, "invalid-request"),
     (b'{"code": "1", "id": 7}', 400, "invalid-request"),
     (b'{"code": "1", "id": "a\\nb"}', 400, "invalid-request"),
@@ -263,7 +263,7 @@ def test_durations_have_the_bounds_that_are_described(client, check_problem):
         (bounds,) = [each for each in described[name]["anyOf"] if each["type"] == "number"]
         for seconds in (bounds["minimum"], bounds["maximum"]):
             task = client.execute(id="other", **{name: seconds})
-            assert task[name] == seconds
+            assert task[name] == (seconds or None)
             client.delete("/tasks/other")
         for seconds in (bounds["minimum"] - 0.1, bounds["maximum"] + 1):
             response = client.post("/tasks", json={"code": PAUSING, name: seconds})

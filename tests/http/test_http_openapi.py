@@ -6,6 +6,7 @@ import inspect
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -61,6 +62,48 @@ def test_what_a_task_waits_for_has_the_fields_that_are_described(client):
     assert set(task["toolCalls"][0]) == encoded_fields(schemas.PendingTool)
     assert set(task["timers"][0]) == encoded_fields(schemas.PendingTimer)
     msgspec.convert(task, schemas.Task)
+
+
+def test_a_driven_task_has_the_fields_that_are_described(storage, clock, client):
+    """As a driver leaves it: with something of each kind."""
+    from sequential_core.drive import Callback, Exchange, Retry
+
+    task = client.execute("fetch('http://a/a'); await waitForEvent('e')", drive={"attempts": 2}, id="t")
+    assert client.post("/tasks/t/events/other", json=[1]).status_code == 200
+    stored = storage.load("t")
+    drive = replace(
+        stored.drive,
+        claim="0123456789abcdef",
+        retries=(Retry(1, 1, clock.now, "status 503"),),
+        history=(Exchange(1, "http://a/b", 200, 12, 345, 2),),
+        log=(("info", "x"),),
+        callback=Callback("http://a/c", 1, clock.now, clock.now, "status 500"),
+    )
+    storage.save(replace(stored, drive=drive, revision=stored.revision + 1), expected_revision=stored.revision)
+    driven = client.get("/tasks/t").json()
+    told = driven["drive"]
+    assert (driven["keptEvents"], told["policy"]) == ([{"name": "other", "value": [1]}], {"attempts": 2})
+    assert set(driven["keptEvents"][0]) == encoded_fields(schemas.KeptEvent)
+    assert set(told) == encoded_fields(schemas.Drive)
+    assert set(told["retries"][0]) == encoded_fields(schemas.Retry)
+    assert set(told["history"][0]) == encoded_fields(schemas.Exchange)
+    assert set(told["log"][0]) == encoded_fields(schemas.LogEntry)
+    assert set(told["callback"]) == encoded_fields(schemas.Callback)
+    for each in (task, driven):
+        msgspec.convert(each, schemas.Task)
+
+
+def test_a_policy_has_the_fields_and_limits_that_the_flow_takes():
+    from sequential_core import drive
+
+    assert encoded_fields(bodies.Policy) == set(drive._JSON_NAMES.values())
+    highest = {"attempts": 20, "responseBytes": 5 * 1024 * 1024, "hops": 1_000_000, "timeout": 600}
+    assert drive.Policy.from_dict(msgspec.to_builtins(msgspec.convert(highest, bodies.Policy)))
+    for name, value in highest.items():
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({name: value + 1}, bodies.Policy)
+        with pytest.raises(errors.InvalidRequestError):
+            drive.Policy.from_dict({name: value + 1})
 
 
 def encoded_fields(kind):
@@ -123,11 +166,21 @@ def test_every_problem_that_can_be_met_is_described(described):
     code = types(errors.CodeSyntaxError, errors.CodeTooLargeError, errors.CodeTooComplexError, errors.InvalidCodeError)
     pause = types(errors.TaskEndedError, errors.UnknownRequestError, errors.InvalidAnswerError, errors.StateError)
     conflict = types(errors.TaskConflictError)
+    steering = gone | conflict | types(errors.TaskEndedError)
+    event = types(errors.InvalidAnswerError, errors.TooManyEventsError, errors.StateError)
+    keyless = types(errors.NoSigningKeyError)
+    by_url = {TYPE_PREFIX + slug for slug in ("unknown-event-url", "event-sent", "event-gone")}
     assert described_types == {
         "executeTask": writing | body | code | reused | types(errors.TaskExistsError),
         "resumeTask": writing | body | gone | reused | matched | pause | conflict,
         "getTask": reading | gone | matched,
         "deleteTask": writing | gone | matched | conflict,
+        "sendEvent": writing | body | steering | event | reused,
+        "createEventUrl": reading | body | gone | keyless | types(errors.TaskEndedError),
+        "takeEvent": writing | body | event | keyless | by_url,
+        "cancelTask": writing | body | steering | matched,
+        "driveTask": writing | body | steering | matched,
+        "undriveTask": writing | steering | matched,
         "listTasks": reading,
         "getHealth": everywhere,
         "getDescription": everywhere,
@@ -154,6 +207,11 @@ def test_the_examples_are_true(client, described):
         task = client.execute(PAUSING)
         response = client.post(f"/tasks/{task['id']}/resume", json=example["value"])
         assert response.status_code == 200, response.text
+    for name, path in (("sendEvent", "events/paid"), ("createEventUrl", "events/paid/url"), ("driveTask", "drive")):
+        examples = operations(described)[name]["requestBody"]["content"]["application/json"]["examples"]
+        for example in examples.values():
+            response = client.post(f"/tasks/{client.execute(PAUSING)['id']}/{path}", json=example["value"])
+            assert response.status_code == (201 if name == "createEventUrl" else 200), response.text
 
 
 def test_every_reference_leads_somewhere(described):

@@ -33,6 +33,8 @@ TOLD = [
         (422, "unknown-request", {"taskId": "a", "requestId": 3, "pending": [1, 2]}),
     ),
     (errors.IdempotencyKeyReusedError("a"), (422, "idempotency-key-reused", {"taskId": "a"})),
+    (errors.TooManyEventsError("a", 100, 262144), (429, "too-many-events", {"taskId": "a"})),
+    (errors.InvalidEventTokenError(), (404, "unknown-event-url", {})),
     (errors.InvalidCodeError("not text"), (422, "invalid-code", {})),
     (errors.CodeTooLargeError(2, 1), (413, "code-too-large", {"sizeBytes": 2, "limitBytes": 1})),
     (errors.CodeSyntaxError("unexpected token", 1, 2), (422, "code-syntax", {"line": 1, "column": 2})),
@@ -45,6 +47,7 @@ TOLD = [
     (errors.GuestNotFoundError(), (500, "internal-error", {})),
     (errors.CacheDirectoryError(SECRET, "others can write"), (500, "internal-error", {})),
     (errors.ConfigurationError("SEQUENTIAL_STORAGE", SECRET), (500, "internal-error", {})),
+    (errors.NoSigningKeyError(), (501, "no-signing-key", {})),
     (errors.StorageError(SECRET), (500, "storage-failed", {})),
     (errors.StorageFullError(SECRET), (507, "storage-full", {})),
     (errors.StorageFormatError(SECRET), (500, "storage-failed", {})),
@@ -56,6 +59,9 @@ TOLD = [
     (problems.UnknownRouteError(), (404, "unknown-route", {})),
     (problems.MethodNotAllowedError(["GET"]), (405, "method-not-allowed", {})),
     (problems.PreconditionFailedError("a"), (412, "precondition-failed", {"taskId": "a"})),
+    (problems.EventSentError(), (409, "event-sent", {})),
+    (problems.EventGoneError(), (410, "event-gone", {})),
+    (problems.EventNotTakenError(), (429, "too-many-events", {})),
     (problems.UntrustedHostError(), (421, "untrusted-host", {})),
 ]
 BRANCHES = {errors.CallerError, errors.StateError, errors.OperatorError, errors.RetryableError, errors.CodeError}
