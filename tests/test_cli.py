@@ -63,7 +63,9 @@ def test_the_reference_program_by_hand_each_step_in_a_new_process(sequential, st
 
 
 def test_run_performs_the_fetches_and_prints_the_result_alone(sequential, server, storage):
-    done = sequential("run", "-e", f'console.log("hello"); (await fetch("{server.url}/json/a")).path')
+    done = sequential(
+        "run", "--allow-loopback", "-e", f'console.log("hello"); (await fetch("{server.url}/json/a")).path'
+    )
     assert (done.returncode, done.stdout) == (0, '"a"\n')
     assert "hello" in done.stderr
     assert f"GET {server.url}/json/a" in done.stderr
@@ -89,37 +91,43 @@ def test_a_file_says_by_its_name_that_it_is_typescript(sequential, tmp_path, nam
 
 def test_the_language_can_be_said(sequential, server):
     code = f'const a = (await fetch("{server.url}/json/a")) as {{ path: string }}; a.path'
-    assert sequential("run", "--language", "typescript", "-e", code).stdout == '"a"\n'
+    assert sequential("run", "--allow-loopback", "--language", "typescript", "-e", code).stdout == '"a"\n'
     assert json.loads(sequential("exec", "--language", "typescript", "-", stdin="1 as number").stdout)["result"] == 1
     assert json.loads(sequential("exec", "-e", "1").stdout)["language"] == "javascript"
 
 
 def test_quiet_run_prints_no_progress_but_what_the_code_logs(sequential, server):
-    done = sequential("run", "-q", "-e", f'await fetch("{server.url}/json/a"); console.log("seen"); 1')
+    done = sequential(
+        "run", "--allow-loopback", "-q", "-e", f'await fetch("{server.url}/json/a"); console.log("seen"); 1'
+    )
     assert done.stderr.split() == ["log", "seen"]
 
 
 def test_run_can_pause_everywhere(sequential, server, storage):
     code = f'const r = await fetch("{server.url}/json/a"); await sleep(1); r.path'
-    done = sequential("run", "--pause-everywhere", "-e", code)
+    done = sequential("run", "--allow-loopback", "--pause-everywhere", "-e", code)
     assert (done.returncode, done.stdout) == (0, '"a"\n')
     assert stored(storage) == ()
 
 
 def test_run_can_deliver_responses(sequential, server):
-    done = sequential("run", "--answers", "response", "-e", f'(await fetch("{server.url}/status/404")).status')
+    done = sequential(
+        "run", "--allow-loopback", "--answers", "response", "-e", f'(await fetch("{server.url}/status/404")).status'
+    )
     assert done.stdout == "404\n"
 
 
 def test_run_caps_the_response(sequential, server):
-    done = sequential("run", "--max-response-bytes", "10", "-e", f'await fetch("{server.url}/large/11")')
+    done = sequential(
+        "run", "--allow-loopback", "--max-response-bytes", "10", "-e", f'await fetch("{server.url}/large/11")'
+    )
     assert done.returncode == 1
     assert "more than 10 bytes" in done.stderr
 
 
 def test_interrupted_run_leaves_the_task_paused_and_continue_goes_on(environment, sequential, server, storage):
     code = f'const a = await fetch("{server.url}/json/a"); const b = await fetch("{server.url}/hangs"); [a, b]'
-    command = [sys.executable, "-m", "sequential_core.cli", "run", "--id", "broken", "-e", code]
+    command = [sys.executable, "-m", "sequential_core.cli", "run", "--allow-loopback", "--id", "broken", "-e", code]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "/hangs" in line:
@@ -136,7 +144,7 @@ def test_interrupted_run_leaves_the_task_paused_and_continue_goes_on(environment
 
 def test_continue_runs_a_paused_task_to_its_end(sequential, server):
     sequential("exec", "--id", "later", "-e", f'(await fetch("{server.url}/json/a")).path')
-    done = sequential("run", "--continue", "later")
+    done = sequential("run", "--allow-loopback", "--continue", "later")
     assert (done.returncode, done.stdout) == (0, '"a"\n')
 
 

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from sequential_core.drive import Claim
 from sequential_core.driver.driver import Driver
 from sequential_core.driver.running import let_go
 from sequential_core.driver.standing import Yielded
-from sequential_core.errors import RetryableError, StorageError
 from sequential_core.model import Task
+from sequential_core.storage.base import RevisionedStorage
 
 # How many tasks are driven at once. Mostly they wait for servers.
 _AT_A_TIME = 32
 
-# How often a storage is asked what is due.
+# How often a storage is asked what is due: one with an index, and one that walks all tasks, as DynamoDB does. What this
+# process itself has left or was told of is known without asking.
 _ASK_SECONDS = 0.25
+_ASK_SECONDS_WITHOUT_INDEX = 60.0
 
 # A task that cannot be driven, as after an upgrade of the guest, is tried again after so long.
 _AFTER_FAILURE_SECONDS = 30.0
@@ -37,7 +41,8 @@ class Worker:
     Args:
         driver: drives one task.
         at_a_time: how many tasks are driven at once.
-        ask_seconds: how often the storage is asked what is due, unless `dispatch` tells of it.
+        ask_seconds: how often the storage is asked what is due; None: four times a second if it has an index of that,
+            or else once a minute.
         clock: counts seconds, for waits between failures.
     """
 
@@ -46,16 +51,18 @@ class Worker:
         driver: Driver,
         *,
         at_a_time: int = _AT_A_TIME,
-        ask_seconds: float = _ASK_SECONDS,
+        ask_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._driver = driver
         self._at_a_time = at_a_time
-        self._ask_seconds = ask_seconds
+        self._ask_seconds = _usual_ask_seconds(driver) if ask_seconds is None else ask_seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._driven: dict[str, str] = {}  # ids to tokens
         self._not_before: dict[str, float] = {}
+        # What is due before the storage is asked again.
+        self._known: dict[str, datetime] = {}
         self._wake = threading.Event()
         self._idle = threading.Event()
         self._stopping = False
@@ -84,32 +91,67 @@ class Worker:
         """Nothing: the storage says what is due."""
         return None
 
-    def dispatch(self, task: Task) -> None:  # noqa: ARG002  # the interface
-        """Looks at what is due now."""
+    def dispatch(self, task: Task) -> None:
+        """Drives the task when it is due."""
+        self._note(task)
         self._wake.set()
 
+    def _note(self, task: Task | None) -> None:
+        """Keeps in mind when a task is due, if that is before the storage is asked for it."""
+        if task is None or task.drive is None or task.drive.due_at is None:
+            return
+        if task.drive.due_at <= self._driver.flow.now() + timedelta(seconds=self._ask_seconds):
+            with self._lock:
+                # Whoever is told of it last may have looked first; to look early does no harm.
+                self._known[task.id] = min(task.drive.due_at, self._known.get(task.id, task.drive.due_at))
+
     def _work(self) -> None:
+        ask_at = self._clock()
         while not self._stopping:
             self._wake.clear()
-            try:
-                self._begin_what_is_due()
-            except (StorageError, RetryableError):
-                _logger.exception("the storage cannot be asked what is due")
-                self._wake.wait(_AFTER_FAILURE_SECONDS)
-            self._wake.wait(self._ask_seconds)
+            if self._clock() >= ask_at:
+                ask_at = self._clock() + self._ask()
+            self._begin_what_is_due()
+            self._wake.wait(max(min(ask_at - self._clock(), self._seconds_to_known()), 0))
+
+    def _ask(self) -> float:
+        """Asks the storage what is due, and says in how many seconds it is to be asked again."""
+        flow = self._driver.flow
+        with self._lock:
+            busy = len(self._driven) + len(self._not_before)
+        try:
+            due = flow.revisioned().due(flow.now(), limit=self._at_a_time + busy)
+        except Exception:  # whatever it is, the worker must go on
+            _logger.exception("the storage cannot be asked what is due")
+            return _AFTER_FAILURE_SECONDS
+        with self._lock:
+            for task_id in due:
+                if task_id not in self._driven:
+                    self._known.setdefault(task_id, flow.now())
+        return self._ask_seconds
+
+    def _seconds_to_known(self) -> float:
+        """Until the first known task is due; for ever if none can be begun before another has ended."""
+        with self._lock:
+            waiting = [at for task_id, at in self._known.items() if self._is_free(task_id)]
+            if not waiting or len(self._driven) >= self._at_a_time:
+                return math.inf
+        return (min(waiting) - self._driver.flow.now()).total_seconds()
+
+    def _is_free(self, task_id: str) -> bool:
+        return task_id not in self._driven and task_id not in self._not_before
 
     def _begin_what_is_due(self) -> None:
-        now, flow = self._clock(), self._driver.flow
+        now = self._driver.flow.now()
         with self._lock:
-            self._not_before = {task_id: at for task_id, at in self._not_before.items() if at > now}
-            busy = self._driven.keys() | self._not_before.keys()
-            free = self._at_a_time - len(self._driven)
-        if free <= 0:
-            return
-        for task_id in flow.revisioned().due(flow.now(), limit=free + len(busy)):
-            if task_id not in busy and free > 0:
-                free -= 1
-                self._begin(task_id)
+            passed = self._clock()
+            self._not_before = {task_id: at for task_id, at in self._not_before.items() if at > passed}
+            due = sorted((at, task_id) for task_id, at in self._known.items() if at <= now and self._is_free(task_id))
+            chosen = [task_id for _, task_id in due[: self._at_a_time - len(self._driven)]]
+            for task_id in chosen:
+                del self._known[task_id]
+        for task_id in chosen:
+            self._begin(task_id)
 
     def _begin(self, task_id: str) -> None:
         token = self._driver.new_token()
@@ -124,6 +166,7 @@ class Worker:
             standing = self._driver.drive(task_id, token=token)
             if isinstance(standing, Yielded):
                 let_go(self._driver.flow, task_id, token)
+            self._note(standing.task)
         except Exception:
             _logger.exception("task %s cannot be driven", task_id)
             with self._lock:
@@ -136,3 +179,8 @@ class Worker:
                 if not self._driven:
                     self._idle.set()
             self._wake.set()
+
+
+def _usual_ask_seconds(driver: Driver) -> float:
+    has_index = type(driver.flow.revisioned()).due is not RevisionedStorage.due
+    return _ASK_SECONDS if has_index else _ASK_SECONDS_WITHOUT_INDEX

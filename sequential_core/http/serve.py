@@ -16,10 +16,14 @@ import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 import uvicorn
 
-from sequential_core.errors import OperatorError
+from sequential_core.driver import Driver, Fetcher, Rules, Worker
+from sequential_core.driver.keys import signing_key
+from sequential_core.driver.tools import EVENT_URL_TOOL, event_url_tool
+from sequential_core.errors import ConfigurationError, OperatorError
 from sequential_core.flow import SequentialFlow
 from sequential_core.http.app import create_app
 
@@ -27,13 +31,26 @@ from sequential_core.http.app import create_app
 # but the process still waits until it is saved.
 _GRACE_SECONDS = 10
 
+# A request of a driven task that is not answered by then is sent again, by whoever drives the task next.
+_WORKER_GRACE_SECONDS = 5
+
 _BACKLOG = 2048
+
+_logger = logging.getLogger("sequential.http")
 
 
 def serve(
-    storage: str | None, host: str, port: int, *, announce: Callable[[str], None], allow_remote: bool = False
+    storage: str | None,
+    host: str,
+    port: int,
+    *,
+    announce: Callable[[str], None],
+    allow_remote: bool = False,
+    rules: Rules | None = None,
+    drive: bool = True,
+    public_url: str | None = None,
 ) -> None:
-    """Serves the API until SIGINT or SIGTERM.
+    """Serves the API until SIGINT or SIGTERM, and drives the tasks that are to be driven.
 
     Args:
         storage: a storage URL; None for the default one.
@@ -41,6 +58,9 @@ def serve(
         port: 0 for any that is free.
         announce: is told the URL, once it can be reached.
         allow_remote: whether an address that other machines can reach is meant.
+        rules: who may be called by driven tasks; None: public addresses.
+        drive: whether tasks are driven here.
+        public_url: by which callers reach the server; None: the one that is announced.
 
     Raises:
         OperatorError: it cannot listen there, or must not.
@@ -52,13 +72,22 @@ def serve(
             f"{host} can be reached from other machines, and there is no authentication:"
             " whoever reaches it runs code here and reads every task. If that is meant: --allow-remote"
         )
-    flow = SequentialFlow(storage)
-    flow.list_tasks(limit=1)  # what is wrong with the storage is told now, not to the first caller
-    hosts = {"localhost", "127.0.0.1", "::1", host.lower()} if local else None
-    listener = _listen(host, port)
+    driven = SequentialFlow(storage)
+    driven.list_tasks(limit=1)  # what is wrong with the storage is told now, not to the first caller
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")  # on standard error
+    key = _signing_key()
+    hosts = {"localhost", "127.0.0.1", "::1", host.lower(), _host_of(public_url)} if local else None
+    listener = _listen(host, port)
+    address, at = listener.getsockname()[:2]
+    where = f"http://{f'[{address}]' if ':' in address else address}:{at}"
+    worker = None
+    if drive:
+        if key is not None:
+            driven.tools[EVENT_URL_TOOL] = event_url_tool(driven, key=key, public_url=public_url or where)
+        worker = Worker(Driver(driven, fetcher=Fetcher(rules), signing_key=key))
+    flow = SequentialFlow(storage, dispatcher=worker)
     config = uvicorn.Config(
-        create_app(flow, hosts=hosts),
+        create_app(flow, hosts=hosts, signing_key=key, public_url=public_url),
         http="h11",  # what is installed besides uvicorn must not change how a request is read
         ws="none",
         loop="asyncio",
@@ -69,11 +98,41 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    address, at = listener.getsockname()[:2]
-    where = f"[{address}]" if ":" in address else address
-    announce(f"http://{where}:{at}")
-    with listener, _termination_is_success():
+    announce(where)
+    with listener, _termination_is_success(), _working(worker):
         uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _working(worker: Worker | None) -> Iterator[None]:
+    if worker is None:
+        yield
+        return
+    worker.start()
+    try:
+        yield
+    finally:
+        worker.stop(_WORKER_GRACE_SECONDS)
+
+
+def _host_of(url: str | None) -> str:
+    """The host of a URL, as a Host header has it; empty if there is none."""
+    return "" if url is None else (urlsplit(url).hostname or "")
+
+
+def _signing_key() -> bytes | None:
+    """The key; None if there is none and none can be made, as in a container that can write nowhere.
+
+    Raises:
+        ConfigurationError: there is something that is none.
+    """
+    try:
+        return signing_key()
+    except ConfigurationError:
+        raise
+    except OperatorError as error:
+        _logger.warning("no callbacks are made, and no URLs of events: %s", error)
+        return None
 
 
 def _is_loopback(host: str) -> bool:
