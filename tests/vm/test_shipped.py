@@ -45,6 +45,13 @@ def shipped(tmp_path):
     return path
 
 
+@pytest.fixture(scope="module")
+def precompiled(tmp_path_factory):
+    """A folder in which every guest is compiled for this machine, and the paths there."""
+    path = tmp_path_factory.mktemp("precompiled")
+    return path, build.precompile(TARGET, path)
+
+
 def answer(module: wasmtime.Module) -> int:
     store = wasmtime.Store(runtime.engine())
     store.set_epoch_deadline(1000)
@@ -117,10 +124,10 @@ def test_a_directory_in_its_place_is_passed_over(shipped, place):
     assert answer(cache.compiled(MODULE, SHA256, shipped)) == 42
 
 
-def test_a_guest_finds_what_was_shipped_beside_it(tmp_path, place, monkeypatch):
+def test_a_guest_finds_what_was_shipped_beside_it(precompiled, tmp_path, place, monkeypatch):
     current = guest.CURRENT.read_text().strip()
-    shutil.copy(guest.DIRECTORY / f"{current}.wasm", tmp_path)
-    build.precompile(TARGET, tmp_path)
+    for path in (guest.DIRECTORY / f"{current}.wasm", *precompiled[1]):
+        shutil.copy(path, tmp_path)
     monkeypatch.setattr(guest, "DIRECTORY", tmp_path)
     assert guest.installed() == (current,)
     guest.load.cache_clear()
@@ -135,19 +142,20 @@ def test_a_guest_finds_what_was_shipped_beside_it(tmp_path, place, monkeypatch):
 # --- Compiling -----------------------------------------------------------------------------------
 
 
-def test_every_guest_is_compiled_to_the_same_bytes_each_time(tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    for folder in (first, second):
-        folder.mkdir()
-        names = [path.name for path in build.precompile(TARGET, folder)]
-        program = hashlib.sha256(guest.SNAPSHOT_PROGRAM.read_bytes()).hexdigest()
-        assert names == [cache.shipped_name(sha256, TARGET) for sha256 in (*guest.installed(), program)]
-    assert [path.read_bytes() for path in first.iterdir()] == [path.read_bytes() for path in second.iterdir()]
+def test_every_guest_is_compiled_to_the_same_bytes_each_time(precompiled, tmp_path):
+    program = hashlib.sha256(guest.SNAPSHOT_PROGRAM.read_bytes()).hexdigest()
+    expected = [cache.shipped_name(sha256, TARGET) for sha256 in (*guest.installed(), program)]
+    contents = []
+    for folder, paths in (precompiled, (tmp_path, build.precompile(TARGET, tmp_path))):
+        assert [path.name for path in paths] == expected
+        assert sorted(folder.iterdir()) == sorted(paths)
+        contents.append([path.read_bytes() for path in paths])
+    assert contents[0] == contents[1]
 
 
-def test_a_state_goes_on_in_a_guest_that_was_compiled_otherwise(tmp_path, monkeypatch):
+def test_a_state_goes_on_in_a_guest_that_was_compiled_otherwise(precompiled, monkeypatch):
     """For any processor of its kind, and for this very one."""
-    path = build.precompile(TARGET, tmp_path)[guest.installed().index(guest.current().sha256)]
+    path = precompiled[1][guest.installed().index(guest.current().sha256)]
     general = runtime.linker().instantiate_pre(wasmtime.Module.deserialize_file(runtime.engine(), str(path)))
     own = guest.current().template
     code = "let n = 0; for (const _ of [1, 2, 3]) n += await fetch('https://a.example/') / 3; [n, 0.1 + n]"
