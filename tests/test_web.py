@@ -14,6 +14,8 @@ from sequential_core.limits import Limits
 from sequential_core.model import ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
 from sequential_core.testing import NEVER, After, response, run_program
 
+pytestmark = pytest.mark.once  # the guest is the same bytes on every Python
+
 FOLDER = Path(__file__).parent / "web"
 HARNESS = "harness.js"
 FILES = sorted(path.name for path in FOLDER.glob("*.js") if path.name != HARNESS)

@@ -19,6 +19,8 @@ from botocore.exceptions import ClientError
 
 from aws import emulators
 
+pytestmark = pytest.mark.once  # the emulators have a Python of their own
+
 KEY = {"pk": {"S": "a"}, "sk": {"S": "task"}}
 
 

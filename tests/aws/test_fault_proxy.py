@@ -16,6 +16,8 @@ from aws import faults
 from aws.emulators import client
 from aws.faults import ALWAYS, refuse, refuse_afterwards
 
+pytestmark = pytest.mark.once  # the emulators have a Python of their own
+
 KEY = {"pk": {"S": "counter"}, "sk": {"S": "task"}}
 
 

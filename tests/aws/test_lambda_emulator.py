@@ -14,6 +14,8 @@ from aws.emulators import family, listening
 from aws.lambda_emulator import MAX_EVENT_BYTES, LambdaEmulator
 from aws.test_emulators import is_running, wait_for
 
+pytestmark = pytest.mark.once  # the emulators have a Python of their own
+
 HANDLER = """
 import json, os, sys, time
 

@@ -15,6 +15,8 @@ from sequential_core.model import Answer, ErrorAnswer, ErrorKind, LogEntry, Pend
 from sequential_core.testing import After, Reply, run_program
 from sequential_core.vm import program as programs
 
+pytestmark = pytest.mark.once  # the guest is the same bytes on every Python
+
 SHORT = Limits(cpu_seconds=1)
 
 # --- Large and broken bodies -----------------------------------------------------------------------

@@ -14,6 +14,8 @@ from sequential_core.model import ErrorKind
 from sequential_core.testing import NEVER, After, Answers, ErrorAnswer, ValueAnswer, response, run_program
 from sequential_core.vm import program as programs
 
+pytestmark = pytest.mark.once  # the guest is the same bytes on every Python
+
 URL = "https://api.test/"
 
 PROGRAMS = {

@@ -8,6 +8,8 @@ from support import check_program, echo, refuse_bad, run_cut, run_uncut, suspend
 from sequential_core.model import ValueAnswer
 from sequential_core.vm import program as programs
 
+pytestmark = pytest.mark.once  # the guest is the same bytes on every Python
+
 PROMISES = {
     "then, catch and finally": (
         (

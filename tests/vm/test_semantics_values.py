@@ -7,6 +7,8 @@ from support import check_program, run_cut, run_uncut
 
 from sequential_core.model import ValueAnswer
 
+pytestmark = pytest.mark.once  # the guest is the same bytes on every Python
+
 COLLECTIONS = {
     "a map and its live iterator": (
         (

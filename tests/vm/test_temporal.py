@@ -15,6 +15,8 @@ from sequential_core.vm import program as programs
 from sequential_core.vm import zones
 from tests.support import check_program, completed, failed, suspended
 
+pytestmark = pytest.mark.once  # the guest is the same bytes on every Python
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PAUSE = 'await fetch("http://a/");'
 
