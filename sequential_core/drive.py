@@ -95,6 +95,8 @@ class Policy:
         Raises:
             InvalidRequestError: a member is unknown or not of its kind.
         """
+        if not given:
+            return cls()  # most policies
         names = {json_name: name for name, json_name in _JSON_NAMES.items()}
         unknown = sorted(str(name) for name in given if name not in names)
         if unknown:

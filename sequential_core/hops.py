@@ -289,11 +289,11 @@ class Hops:
         try:
             if stored is None:
                 if task.expires_at is not None:
-                    keep.save(task, expected_revision=0)
+                    task = replace(task, storage_note=keep.save(task, expected_revision=0))
             elif task.expires_at is None:
                 keep.delete(stored.id, expected=stored)
             else:
-                keep.save(task, expected_revision=stored.revision)
+                task = replace(task, storage_note=keep.save(task, expected_revision=stored.revision))
         except TaskNotFoundError as error:
             raise TaskConflictError(task.id, "it has ended, was deleted or has expired meanwhile") from error
         if began is not None and self._observer is not None:

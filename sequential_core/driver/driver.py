@@ -19,7 +19,6 @@ import math
 import queue
 import random
 import secrets
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from sequential_core.driver.callbacks import call_back
 from sequential_core.driver.fetcher import Attempt, Fetcher
 from sequential_core.driver.retries import further_headers, idempotency_key, next_attempt
 from sequential_core.driver.standing import Claimed, Ended, Standing, Waiting, Yielded
+from sequential_core.driver.threads import Threads
 from sequential_core.driver.tools import ToolContext, Tools
 from sequential_core.errors import InvalidAnswerError, TaskConflictError
 from sequential_core.flow import SequentialFlow
@@ -56,6 +56,13 @@ _LEASE_MARGIN = timedelta(seconds=15)
 
 # While requests are under way it is looked so often whether a caller has changed the task.
 _LOOK_SECONDS = 0.5
+
+# A hop and its save cost some milliseconds, whatever they deliver: so those answers are taken along that come at nearly
+# the same time.
+_GATHER_SECONDS = 0.005
+
+# Of all drivers of the process.
+_threads = Threads()
 
 _logger = logging.getLogger("sequential.driver")
 
@@ -201,7 +208,7 @@ class _Run:
             return self._after_the_end(task, drive, now)
         assert task.paused_state is not None, "it is paused"
         if (limit := _passed_limit(task, drive, now)) is not None:
-            return self._saved(self._flow.hops.end(self._keep, task, limit, drive_as=self._mine_or_left))
+            return self._flow.hops.end(self._keep, task, limit, drive_as=self._mine_or_left)
         is_over = not self._under_way(task) and (self._driver.stopping or time.monotonic() >= self._until)
         if task.paused_state.wake_at is not None and task.paused_state.wake_at <= now:
             # Else a program whose timers are always due would never let go.
@@ -269,8 +276,7 @@ class _Run:
                 attempt = Attempt(ErrorAnswer(f"the request failed: {type(error).__name__}"), 0)
             self._results.put(_Result(request, attempt))
 
-        # A daemon: when the run is broken off, nobody waits for a slow server.
-        threading.Thread(target=perform, daemon=True).start()
+        _threads.run(perform)
 
     def _perform(self, task: Task, request: Performable, policy: Policy) -> Attempt:
         if isinstance(request, PendingRequest):
@@ -290,8 +296,10 @@ class _Run:
         most = _LOOK_SECONDS if self._under_way(task) else max(min(self._until - time.monotonic(), _LOOK_SECONDS), 0)
         with contextlib.suppress(queue.Empty):
             arrived.append(self._results.get(timeout=min(wait, most)))
+            until = time.monotonic() + min(wait, _GATHER_SECONDS)
             while True:
-                arrived.append(self._results.get_nowait())
+                is_all = len(arrived) == len(self._begun)
+                arrived.append(self._results.get(timeout=0 if is_all else max(until - time.monotonic(), 0)))
         for result in arrived:
             self._begun.discard(result.request.id)
         pending = {request.id for request in task.performable}
@@ -342,7 +350,7 @@ class _Run:
             (self._retries or {}).pop(result.request.id, None)
         if listener is not None:
             listener.resumed(after)
-        return self._saved(after)
+        return after
 
     def _answer(self, result: _Result) -> Answer:
         attempts, answer = self._attempts(result.request.id), result.attempt.answer
@@ -388,11 +396,7 @@ class _Run:
         return Yielded(task, self._token) if is_saved else self._put(task, self._mine)
 
     def _put(self, task: Task, drive_as: Callable[[Task, Drive], Drive]) -> Task | Standing:
-        return self._saved(self._flow.hops.put(self._keep, task, task, drive_as=drive_as))
-
-    def _saved(self, task: Task) -> Task | Standing:
-        """The task as its storage has it now, with what that notes of it."""
-        return self._look() if task.expires_at is not None else task
+        return self._flow.hops.put(self._keep, task, task, drive_as=drive_as)
 
     def _look(self) -> Task | Standing:
         return self._keep.load(self._id) or Ended(None)

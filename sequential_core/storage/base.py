@@ -72,13 +72,17 @@ class RevisionedStorage(abc.ABC):
     """A storage that compares revisions, and so lets one of several writers win."""
 
     @abc.abstractmethod
-    def save(self, task: Task, *, expected_revision: int | None = None) -> None:
+    def save(self, task: Task, *, expected_revision: int | None = None) -> Any:
         """Keeps the task under its id.
 
         Args:
             task: what to keep. Its `code` is kept when the task is created, and stays as it is then.
             expected_revision: 0 to create; another number to replace the task of that revision
                 and of the same `created_at`; None to keep it whatever is there.
+
+        Returns:
+            The `storage_note` that the task would have if it was loaded now: with it, it can be saved again. None if
+            it would have none, or that is not known.
 
         Raises:
             TaskExistsError: it was to be created, and the id is in use.

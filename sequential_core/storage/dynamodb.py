@@ -26,7 +26,7 @@ import heapq
 import itertools
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -114,13 +114,13 @@ class DynamoDBStorage(RevisionedStorage):
         # What is wrong with the configuration is to be known at once; and the first call need not wait for the client.
         _ = self._client
 
-    def save(self, task: Task, *, expected_revision: int | None = None) -> None:
+    def save(self, task: Task, *, expected_revision: int | None = None) -> Note | None:
         if expected_revision:
-            self._replace(task, expected_revision)
-        elif expected_revision == 0:
-            self._create(task)
-        else:
-            self._keep(task)
+            return self._replace(task, expected_revision)
+        if expected_revision == 0:
+            return self._create(task)
+        self._keep(task)
+        return None
 
     def load(self, task_id: str) -> Task | None:
         return self._read(task_id, self._task)
@@ -169,7 +169,7 @@ class DynamoDBStorage(RevisionedStorage):
     def _client(self) -> Any:
         return aws.client("dynamodb", **self._options)
 
-    def _create(self, task: Task) -> None:
+    def _create(self, task: Task) -> Note | None:
         item = self._item(task)
         if task.code is not None:
             item |= self._put_code(task, task.code)
@@ -187,19 +187,22 @@ class DynamoDBStorage(RevisionedStorage):
         if in_the_way is not None:
             if "code" in item:
                 if in_the_way.get("code") == item["code"]:
-                    return  # it was made, and has gone on since
+                    return None  # it was made, and has gone on since
                 self._delete_code(task.id, item["code"]["S"])
             raise TaskExistsError(task.id)
+        return Note.of(item)
 
-    def _replace(self, task: Task, expected_revision: int) -> None:
+    def _replace(self, task: Task, expected_revision: int) -> Note | None:
         item, note = self._item(task), _note(task)
         if note is not None:
             item |= self._renewed_code(task, note)
         in_the_way = self._update(task.id, item, *_as_expected(task, expected_revision), note)
         if in_the_way is not None:
             raise self._lost(task.id, in_the_way, expected_revision)
-        if note is not None:
-            self._delete_objects(tuple(set(note.objects) - set(items.objects(item))))
+        if note is None:
+            return None
+        self._delete_objects(tuple(set(note.objects) - set(items.objects(item))))
+        return replace(Note.of(item), code=note.code)
 
     def _keep(self, task: Task) -> None:
         for _ in range(_ATTEMPTS):

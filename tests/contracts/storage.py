@@ -125,6 +125,15 @@ class RevisionContract:
         storage.save(a_task(revision=5, name="kept"))
         assert storage.load("task-1") == as_loaded(a_task(revision=5, name="kept"))
 
+    @pytest.mark.parametrize("state", [b"small", bytes(500_000)], ids=["small", "large"])
+    def test_a_task_that_was_saved_can_be_saved_again_as_if_it_had_been_loaded(self, storage, state):
+        task = a_task(vm_state=state)
+        for revision in range(3):
+            task = replace(task, revision=revision + 1)
+            noted = storage.save(task, expected_revision=revision)
+            assert noted == storage.load("task-1").storage_note
+            task = replace(task, storage_note=noted, vm_state=state + bytes([revision]))
+
     # load
 
     def test_task_that_never_was_is_none(self, storage):
