@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from sequential_core.driver import Driver, Fetcher, Rules, Worker
+from sequential_core.driver.event_urls import check_public_url
 from sequential_core.driver.keys import signing_key
 from sequential_core.driver.tools import EVENT_URL_TOOL, event_url_tool
 from sequential_core.errors import ConfigurationError, OperatorError
@@ -63,7 +64,7 @@ def serve(
         public_url: by which callers reach the server; None: the one that is announced.
 
     Raises:
-        OperatorError: it cannot listen there, or must not.
+        OperatorError: it cannot listen there, or must not; or the public URL or the signing key is none.
         InvalidStorageURLError, StorageError: the storage cannot be used.
     """
     local = _is_loopback(host)
@@ -72,6 +73,7 @@ def serve(
             f"{host} can be reached from other machines, and there is no authentication:"
             " whoever reaches it runs code here and reads every task. If that is meant: --allow-remote"
         )
+    public_url = None if public_url is None else check_public_url(public_url)
     driven = SequentialFlow(storage)
     driven.list_tasks(limit=1)  # what is wrong with the storage is told now, not to the first caller
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")  # on standard error

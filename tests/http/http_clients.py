@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import httpx
+
+from sequential_core.driver.keys import write_key
 
 KEY = bytes(range(32))
 
@@ -85,8 +88,9 @@ class Server:
 def running_serve(*arguments, storage="memory:"):
     """A server on a free port of 127.0.0.1."""
     command = [sys.executable, "-m", "sequential_core.cli", "serve", "--port", "0", "--storage", storage, *arguments]
+    environment = {**os.environ, "SEQUENTIAL_SIGNING_KEY": write_key(KEY)}  # or else it makes one, in the user's files
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         line = process.stderr.readline()
