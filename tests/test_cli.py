@@ -1,8 +1,11 @@
 import json
 import os
+import re
 import signal
+import stat
 import subprocess
 import sys
+import time
 
 import pytest
 from http_server import running_server
@@ -240,3 +243,127 @@ def test_code_cannot_steer_the_terminal(sequential):
     assert "\x1b" not in done.stderr
     assert "\x07" not in done.stderr
     assert "[red]x[/red]" in done.stderr
+
+
+# --- Driven tasks ----------------------------------------------------------------------------------------------
+
+
+def test_run_calls_only_public_hosts_and_says_which_option_would_allow_it(sequential, server):
+    done = sequential("run", "-q", "-e", f'await fetch("{server.url}/json/a")')
+    assert (done.returncode, done.stdout, server.seen) == (1, "", [])
+    assert "may not be called" in done.stderr
+    assert "--allow-loopback" in done.stderr
+    caught = sequential("run", "-e", f'await fetch("{server.url}/json/a").catch(() => "none")')
+    assert (caught.returncode, caught.stdout) == (0, '"none"\n')
+    assert "--allow-loopback" not in caught.stderr
+
+
+def test_run_calls_the_hosts_that_are_allowed(sequential, server):
+    code = f'await fetch("{server.url}/json/a").then((a) => a.path, () => "refused")'
+    address = server.url.removeprefix("http://")
+    assert sequential("run", "--allow", address, "-e", code).stdout == '"a"\n'
+    assert sequential("run", "--allow-loopback", "--deny", address, "-e", code).stdout == '"refused"\n'
+    assert sequential("run", "--allow", "no host", "-e", code).returncode == 2
+
+
+def test_run_tries_again_and_says_so(sequential, server):
+    done = sequential("run", "--allow-loopback", "--attempts", "2", "-e", f'await fetch("{server.url}/status/503")')
+    assert done.returncode == 1
+    assert len(server.seen) == 2
+    assert "status 503" in done.stderr
+    assert "; again in " in done.stderr
+
+
+def test_run_anew_runs_anew(sequential, server, storage):
+    for _ in range(2):
+        code = f'(await fetch("{server.url}/json/a")).path'
+        assert sequential("run", "--allow-loopback", "--id", "nightly", "-e", code).stdout == '"a"\n'
+    assert len(server.seen) == 2
+    assert stored(storage) == ()
+
+
+def test_run_keeps_the_outcome_as_long_as_is_said(sequential, storage):
+    sequential("run", "--retain", "1h", "--id", "t", "-e", "await sleep(1); 7")
+    (task,) = stored(storage)
+    assert (task.result, task.retain.total_seconds()) == (7, 3600)
+
+
+def test_a_killed_run_is_taken_over_at_once(environment, sequential, server, storage):
+    """Its claim would last for three quarters of a minute."""
+    code = f'const a = await fetch("{server.url}/json/a"); const b = await fetch("{server.url}/hangs"); [a, b]'
+    command = [sys.executable, "-m", "sequential_core.cli", "run", "--allow-loopback", "--id", "t", "-e", code]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as killed:
+        for line in killed.stderr:
+            if "/hangs" in line:
+                break
+        while len(server.seen) < 2:
+            time.sleep(0.01)
+        killed.kill()
+    assert stored(storage)[0].drive.claim is not None
+    server.release.set()  # it hangs no more: the connection is closed, which is tried again
+    began = time.monotonic()
+    done = sequential("run", "--allow-loopback", "--attempts", "1", "--continue", "t")
+    assert time.monotonic() - began < 30
+    assert done.returncode == 1
+    assert [path for _, path, _, _ in server.seen] == ["/json/a", "/hangs", "/hangs"]
+    assert stored(storage) == ()
+
+
+def test_an_event_from_another_process_reaches_a_run(environment, sequential, storage):
+    code = "console.log('begun'); const e = await waitForEvent('order.paid'); e.cents"
+    command = [sys.executable, "-m", "sequential_core.cli", "run", "--id", "t", "-e", code]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        told = [run.stderr.readline() for _ in range(3)]
+        assert "sequential event t order.paid JSON" in told[2]
+        sent = json.loads(sequential("event", "t", "order.paid", '{"cents": 500}').stdout)
+        assert (sent["status"], sent["result"]) == ("completed", 500)
+        assert (run.stdout.read(), run.wait(timeout=30)) == ("500\n", 0)
+    assert stored(storage) == ()
+
+
+def test_an_event_is_kept_and_a_task_cancelled(sequential):
+    sequential("exec", "--retain", "1h", "--id", "t", "-e", 'await fetch("https://example.com/x")')
+    assert json.loads(sequential("event", "t", "seen").stdout)["keptEvents"] == [{"name": "seen", "value": None}]
+    sent = sequential("event", "t", "paid", "-", "--idempotency-key", "k", stdin="[1]")
+    assert json.loads(sent.stdout)["keptEvents"][1] == {"name": "paid", "value": [1]}
+    cancelled = sequential("cancel", "t")
+    assert (cancelled.returncode, json.loads(cancelled.stdout)["error"]) == (
+        0,
+        "CancelledError: the task was cancelled",
+    )
+    assert sequential("event", "t", "paid").returncode == 2
+
+
+def test_exec_leaves_a_driven_task_to_a_server(sequential):
+    code = 'await fetch("https://example.com/x")'
+    policy = ("--attempts", "2", "--timeout", "5s", "--answers", "response", "--max-response-bytes", "100")
+    drive = ("--drive", "--callback-url", "https://example.com/done")
+    task = json.loads(sequential("exec", *drive, *policy, "--id", "t", "-e", code).stdout)
+    assert task["drive"]["policy"] == {"answers": "response", "attempts": 2, "timeout": 5.0, "responseBytes": 100}
+    assert task["drive"]["callback"]["url"] == "https://example.com/done"
+    assert sequential("ls").stdout.endswith("  GET https://example.com/x  driven, hop 1\n")
+    for arguments in (policy, drive[1:]):
+        refused = sequential("exec", *arguments, "-e", code)
+        assert (refused.returncode, "--drive" in refused.stderr) == (2, True)
+
+
+def test_the_signing_key_is_made_once_and_is_of_nobody_else(sequential, environment, tmp_path):
+    environment["XDG_DATA_HOME"] = str(tmp_path)
+    first = sequential("signing-key").stdout
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=\n", first)
+    assert sequential("signing-key").stdout == first
+    assert stat.S_IMODE((tmp_path / "sequential" / "signing-key").stat().st_mode) == 0o600
+    environment["SEQUENTIAL_SIGNING_KEY"] = "a text of thirty-two characters."
+    assert sequential("signing-key").stdout == "whsec_YSB0ZXh0IG9mIHRoaXJ0eS10d28gY2hhcmFjdGVycy4=\n"
+
+
+def test_a_url_of_an_event_is_for_the_server(sequential, environment, tmp_path):
+    environment["XDG_DATA_HOME"] = str(tmp_path)
+    sequential("exec", "--id", "t", "-e", "await waitForEvent('paid')")
+    made = json.loads(sequential("event-url", "t", "paid", "--ttl", "1h").stdout)
+    assert made["url"] == f"http://127.0.0.1:8787/events/{made['token']}"
+    environment["SEQUENTIAL_PUBLIC_URL"] = "https://api.example.com/v1/"
+    elsewhere = json.loads(sequential("event-url", "t", "paid").stdout)
+    assert elsewhere["url"] == f"https://api.example.com/v1/events/{elsewhere['token']}"

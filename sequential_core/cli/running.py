@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import replace
 from datetime import timedelta
@@ -13,11 +14,16 @@ from sequential_core.cli import options
 from sequential_core.cli.output import EXIT_TASK_ERROR, print_json
 from sequential_core.cli.progress import Progress
 from sequential_core.drive import Claim, Drive, Policy, check_policy
+from sequential_core.errors import TaskConflictError, TaskNotFoundError
 from sequential_core.flow import SequentialFlow
 from sequential_core.model import Status, Task
 
 if TYPE_CHECKING:
     from sequential_core.driver import Driver
+
+# How long an outcome is kept that is only to be printed: an event that another process sends may bring it. By the
+# millisecond it is known from what somebody asked for.
+_OUTCOME = timedelta(minutes=10, milliseconds=1)
 
 
 @click.command()
@@ -68,7 +74,9 @@ def run(
     if continued is not None:
         if file is not None or any(each is not None for each in (code, language, task_id, name, ttl, retain)):
             raise click.UsageError("--continue takes no code, --language, --id, --name, --ttl or --retain")
-        task = _handed_over(flow, flow.get_task(continued), given)
+        task = flow.get_task(continued)
+        is_kept = task.retain not in (None, _OUTCOME)
+        task = _handed_over(flow, task, given)
         token = None if task.drive is None else task.drive.claim
     else:
         source, language = options.read_code(file, code), language or options.language_of(file)
@@ -77,10 +85,11 @@ def run(
             id=task_id,
             name=name,
             ttl=ttl,
-            retain=timedelta(0) if retain is None else retain,
+            retain=_OUTCOME if retain is None else retain,
             language=language,
             drive=Policy(**given),
         )
+        is_kept = retain is not None
         if task.drive is None:
             task = _handed_over(flow, task, given)  # it was there already
         token = own.token
@@ -93,6 +102,9 @@ def run(
     except KeyboardInterrupt:
         progress.say(f"paused; to go on: sequential run --continue {task.id}")
         raise
+    if not is_kept:
+        with contextlib.suppress(TaskNotFoundError, TaskConflictError):
+            flow.delete_task(task.id, revision=task.revision)
     if task.error_detail is not None:
         progress.failure(task)
         sys.exit(EXIT_TASK_ERROR)
@@ -119,8 +131,7 @@ def _handed_over(flow: SequentialFlow, task: Task, given: dict[str, Any]) -> Tas
     if task.status is not Status.PAUSED:
         return task
     if task.drive is None:
-        # Its outcome is kept only if that was said when it was executed.
-        return flow.drive_task(task.id, Policy(**given), retain=0 if task.retain is None else None)
+        return flow.drive_task(task.id, Policy(**given), retain=_OUTCOME if task.retain is None else None)
     return flow.drive_task(task.id, replace(task.drive.policy, **given)) if given else task
 
 
