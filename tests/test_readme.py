@@ -22,4 +22,4 @@ def test_an_example_of_the_readme_prints_what_stands_below_it(number, monkeypatc
 
 
 def test_the_readme_has_examples():
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
