@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 import zlib
@@ -105,8 +106,7 @@ class Fetcher:
     ) -> None:
         self._clock = clock
         self._client = httpx.Client(
-            follow_redirects=True,
-            max_redirects=_MAX_REDIRECTS,
+            follow_redirects=False,  # `_send` does
             headers={"user-agent": "sequential"},
             # A program that is cut must mean the same as one that is not, so nothing is kept between its requests.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -147,20 +147,21 @@ class Fetcher:
             sent = {**request.headers, **(headers or {})}
             encoded = {name: value.encode("latin-1") for name, value in sent.items() if name.lower() not in _OURS}
             encoded["accept-encoding"] = b"gzip"
-            with self._client.stream(
+            first = self._client.build_request(
                 request.method,
                 request.url,
                 headers=encoded,  # type: ignore[arg-type]  # bytes are fine
                 content=request.content,
-                follow_redirects=request.redirect == "follow",
                 timeout=seconds,
                 extensions={_POLICY: policy},
-            ) as response:
+            )
+            response, redirected = self._send(first, follows=request.redirect == "follow")
+            with contextlib.closing(response):
                 if request.redirect == "error" and response.has_redirect_location:
                     return attempt("it is redirected", status=response.status_code)
                 status, retry_after = response.status_code, self._retry_after(response)
                 content = _read(response, policy.response_bytes, began + seconds)
-                answer = _answer(what, response, content, policy.answers)
+                answer = _answer(what, response, content, policy.answers, redirected=redirected)
                 return attempt(answer, status=status, size_bytes=len(content), retry_after=retry_after)
         except RefusedError as error:
             return attempt(str(error))
@@ -173,6 +174,19 @@ class Fetcher:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError, zlib.error) as error:
             told = str(error)[:_SHOWN_LENGTH] or type(error).__name__
             return attempt(told, failed=isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError)))
+
+    def _send(self, request: httpx.Request, *, follows: bool) -> tuple[httpx.Response, bool]:
+        """The response, its body not yet read, and whether it was redirected.
+
+        httpx would read the body of each redirect, decompressed and without a bound, though nobody looks at it.
+        """
+        for redirects in range(_MAX_REDIRECTS + 1):
+            response = self._client.send(request, stream=True)
+            if not follows or response.next_request is None:
+                return response, redirects > 0
+            response.close()
+            request = response.next_request
+        raise httpx.TooManyRedirects("", request=request)
 
     def _retry_after(self, response: httpx.Response) -> timedelta | None:
         """What Retry-After asks for: seconds or a date (RFC 9110, section 10.2.3); None if it says neither."""
@@ -207,7 +221,7 @@ def _read(response: httpx.Response, most_bytes: int, deadline: float) -> bytes:
     return bytes(content)
 
 
-def _answer(what: str, response: httpx.Response, content: bytes, kind: AnswerKind) -> Answer:
+def _answer(what: str, response: httpx.Response, content: bytes, kind: AnswerKind, *, redirected: bool) -> Answer:
     if kind == "response":
         headers: dict[str, list[str]] = {}
         for name, value in response.headers.raw:
@@ -220,7 +234,7 @@ def _answer(what: str, response: httpx.Response, content: bytes, kind: AnswerKin
             body=body,
             body_encoding=encoding,
             url=str(response.url),
-            redirected=bool(response.history),
+            redirected=redirected,
         )
     text = _decoded(content, response.charset_encoding)
     if response.is_error:
