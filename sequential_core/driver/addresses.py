@@ -17,6 +17,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import httpcore
 import httpx
@@ -36,6 +37,13 @@ _LOOKUPS_AT_A_TIME = 32
 
 # A name can have hundreds of addresses that do not answer; all are checked, these are tried.
 _ADDRESSES_TRIED = 4
+
+# In the extensions of a request: when it is over, redirects and the whole response included, in `time.monotonic()`.
+# The timeouts of httpx bound each wait, and a server that says a little now and then would never come to one.
+DEADLINE = "sequential.deadline"
+
+# What is written in one piece; the time is looked at between two.
+_PIECE_BYTES = 64 * 1024
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -88,7 +96,7 @@ class _Network(httpcore.NetworkBackend):
                 failure = error
                 continue
             _check_peer(stream, address)
-            return stream
+            return _Stream(stream)
         assert failure is not None
         raise failure
 
@@ -146,9 +154,59 @@ class _Network(httpcore.NetworkBackend):
         return answer
 
 
+class _Timeout(float):
+    """A timeout of one wait that knows when all is over: httpcore hands it through to the stream as it is."""
+
+    end: float
+
+    @classmethod
+    def until(cls, end: float) -> _Timeout:
+        timeout = cls(max(end - time.monotonic(), 0))
+        timeout.end = end
+        return timeout
+
+
+def _left(timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
+    if not isinstance(timeout, _Timeout):
+        return timeout
+    seconds = timeout.end - time.monotonic()
+    if seconds <= 0:
+        raise late("timed out")
+    return seconds
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection on which no wait is longer than its request may take."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _PIECE_BYTES):
+            self._stream.write(buffer[start : start + _PIECE_BYTES], _left(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
 class _Deadline:
     def __init__(self, seconds: float | None) -> None:
-        self._end = None if seconds is None else time.monotonic() + seconds
+        if isinstance(seconds, _Timeout):
+            self._end: float | None = seconds.end
+        else:
+            self._end = None if seconds is None else time.monotonic() + seconds
 
     def left(self, share: float = 1.0) -> float | None:
         """A share of the seconds that are left; None if there is no end.
@@ -228,6 +286,9 @@ class _Transport(httpx.BaseTransport):
         port = _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
         host = self._guard.host(url.raw_host.decode("ascii"), port)
         assert isinstance(request.stream, httpx.SyncByteStream)
+        timeouts = request.extensions.get("timeout", {})
+        if (end := request.extensions.get(DEADLINE)) is not None:
+            timeouts = dict.fromkeys(("connect", "read", "write", "pool"), _Timeout.until(end))
         with _translated():
             response = self._pool.handle_request(
                 httpcore.Request(
@@ -236,7 +297,7 @@ class _Transport(httpx.BaseTransport):
                     headers=request.headers.raw,
                     content=request.stream,
                     # Not the others: they can name another host for TLS, or another target.
-                    extensions={"timeout": request.extensions.get("timeout", {})},
+                    extensions={"timeout": timeouts},
                 )
             )
         return httpx.Response(

@@ -18,7 +18,7 @@ from typing import Self
 import httpx
 
 from sequential_core.drive import AnswerKind, Policy
-from sequential_core.driver.addresses import transport
+from sequential_core.driver.addresses import DEADLINE, transport
 from sequential_core.driver.rules import Guard, RefusedError, Rules
 from sequential_core.model import BASE64, Answer, ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
 from sequential_core.storage.base import Clock, system_clock
@@ -153,7 +153,7 @@ class Fetcher:
                 headers=encoded,  # type: ignore[arg-type]  # bytes are fine
                 content=request.content,
                 timeout=seconds,
-                extensions={_POLICY: policy},
+                extensions={_POLICY: policy, DEADLINE: began + seconds},
             )
             response, redirected = self._send(first, follows=request.redirect == "follow")
             with contextlib.closing(response):
@@ -185,6 +185,8 @@ class Fetcher:
             if not follows or response.next_request is None:
                 return response, redirects > 0
             response.close()
+            if time.monotonic() > request.extensions[DEADLINE]:
+                raise _TooSlow
             request = response.next_request
         raise httpx.TooManyRedirects("", request=request)
 

@@ -1,9 +1,16 @@
 """What a hostile server, posted code or a caller may try, and what it comes to."""
 
+import ssl
+import time
+from datetime import timedelta
+
+import httpcore
 import httpx
+import pytest
 
 from sequential_core.drive import Policy
-from sequential_core.driver import Fetcher
+from sequential_core.driver import Fetcher, Rules
+from sequential_core.driver.addresses import transport
 from sequential_core.model import PendingRequest, ValueAnswer
 
 GET = PendingRequest(1, "http://api.test/")
@@ -46,3 +53,58 @@ def test_the_body_of_a_redirect_is_not_read():
 
     assert attempt(respond).answer == ValueAnswer("there")
     assert endless.read == 0
+
+
+class Slow(httpcore.NetworkBackend, httpcore.NetworkStream):
+    """A server that lets half a second pass, on a clock of its own, before each piece of what it says.
+
+    Args:
+        says: the pieces; the last one for ever, up to a thousand times.
+    """
+
+    def __init__(self, monkeypatch, *says):
+        self._says, self._now = list(says), time.monotonic()
+        self.reads = 0
+        monkeypatch.setattr(time, "monotonic", lambda: self._now)
+
+    def connect_tcp(self, *_args, **_options):
+        return self
+
+    def read(self, max_bytes, timeout=None):
+        self.reads += 1
+        assert self.reads < 1000, "it is listened to for ever"
+        if timeout < 0.5:
+            raise httpcore.ReadTimeout
+        self._now += 0.5
+        return self._says.pop(0) if len(self._says) > 1 else self._says[0]
+
+    def write(self, buffer, timeout=None):
+        pass
+
+    def close(self):
+        pass
+
+    def get_extra_info(self, info):
+        return ("192.0.66.1", 80) if info == "server_addr" else None
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        [b"HTTP/1.1 103 Early Hints\r\n\r\n"],
+        [b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"],
+        [b"HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n", b"\r\n", b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"],
+        [b"HTTP/1.1 200 OK\r\n\r\n", b"x"],
+    ],
+    ids=["early hints", "headers", "a redirect", "a body"],
+)
+def test_a_server_that_says_a_little_now_and_then_has_no_more_time_than_others(monkeypatch, says):
+    slow = Slow(monkeypatch, *says)
+    network = transport(
+        Rules(), resolve=lambda _: ("192.0.66.1",), verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), network=slow
+    )
+    with Fetcher(network=network) as fetcher:
+        given = fetcher.fetch(GET, Policy(timeout=timedelta(seconds=3)))
+    assert given.answer.message == "GET http://api.test/: no response within 3 s"
+    assert given.failed
+    assert slow.reads <= 7
