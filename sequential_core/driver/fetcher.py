@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 import time
 import zlib
 from collections.abc import Mapping
@@ -29,6 +30,18 @@ _MAX_REDIRECTS = 10
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding", "upgrade"})
 
 _SHOWN_LENGTH = 200
+
+_MOST_CONTENT_TYPE = 1000
+
+_CHARSET = re.compile(r';\s*charset="?([0-9a-z_-]+)', re.IGNORECASE)
+
+# Those that web pages may be in (Encoding standard, 4.2), and other tables. Python knows others that are none of text,
+# or that take hours for some megabytes: punycode, idna. And it remembers each name that it does not know.
+_ENCODING = re.compile(
+    r"utf-?(8|16|16-?[lb]e)|(us-)?ascii|latin-?1|iso-?8859-[0-9]{1,2}|(windows-|cp)[0-9]{3,4}|koi8-[ru]|macintosh"
+    r"|shift[_-]jis|sjis|euc-?(jp|kr)|iso-2022-jp|gbk|gb2312|gb18030|big5(-hkscs)?|tis-620",
+    re.IGNORECASE,
+)
 
 # The key of the policy of a task, in what goes with its requests through redirects.
 _POLICY = "sequential.policy"
@@ -238,10 +251,11 @@ def _answer(what: str, response: httpx.Response, content: bytes, kind: AnswerKin
             url=str(response.url),
             redirected=redirected,
         )
-    text = _decoded(content, response.charset_encoding)
     if response.is_error:
         return ErrorAnswer(f"{what}: status {response.status_code} {response.reason_phrase}".rstrip())
-    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = response.headers.get("content-type", "")[:_MOST_CONTENT_TYPE]
+    text = _decoded(content, content_type)
+    media_type = content_type.partition(";")[0].strip().lower()
     if media_type == "application/json" or media_type.endswith("+json"):
         if not text:
             return ValueAnswer(None)
@@ -260,8 +274,10 @@ def _as_text(content: bytes) -> tuple[str, str | None]:
         return base64.b64encode(content).decode(), BASE64
 
 
-def _decoded(content: bytes, charset: str | None) -> str:
+def _decoded(content: bytes, content_type: str) -> str:
+    named = _CHARSET.search(content_type)
+    charset = "utf-8" if named is None or _ENCODING.fullmatch(named[1]) is None else named[1]
     try:
-        return content.decode(charset or "utf-8", errors="replace").removeprefix("\ufeff")
-    except (LookupError, ValueError):  # no such charset, or one that is none
+        return content.decode(charset, errors="replace").removeprefix("\ufeff")
+    except LookupError:  # no such charset
         return content.decode(errors="replace").removeprefix("\ufeff")

@@ -108,3 +108,35 @@ def test_a_server_that_says_a_little_now_and_then_has_no_more_time_than_others(m
     assert given.answer.message == "GET http://api.test/: no response within 3 s"
     assert given.failed
     assert slow.reads <= 7
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "raw_unicode_escape", "utf-7", "x" * 999])
+def test_only_charsets_of_text_are_decoded(charset):
+    """Two megabytes of punycode would take hours."""
+    body = b"\\u0061+AGE-"
+
+    def respond(_):
+        content_type = f"text/plain; charset={charset}"
+        return httpx.Response(200, stream=httpx.ByteStream(body), headers={"content-type": content_type})
+
+    assert attempt(respond).answer == ValueAnswer("\\u0061+AGE-")
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "ISO-8859-1", '"windows-1252"'])
+def test_the_usual_charsets_are_decoded(charset):
+    def respond(_):
+        content_type = f"text/plain; format=flowed; charset={charset}"
+        return httpx.Response(200, stream=httpx.ByteStream(b"\xfc"), headers={"content-type": content_type})
+
+    assert attempt(respond).answer == ValueAnswer("ü")
+
+
+def test_a_content_type_of_many_semicolons_takes_no_time(monkeypatch):
+    """The parser of e-mail takes 20 seconds of CPU for 90 KB of them."""
+    monkeypatch.setattr("email.message._parseparam", None)
+    content_type = 'text/plain; a="' + ";" * 90_000
+
+    def respond(_):
+        return httpx.Response(200, stream=httpx.ByteStream(b"x"), headers={"content-type": content_type})
+
+    assert attempt(respond).answer == ValueAnswer("x")
