@@ -57,9 +57,9 @@ _LEASE_MARGIN = timedelta(seconds=15)
 # While requests are under way it is looked so often whether a caller has changed the task.
 _LOOK_SECONDS = 0.5
 
-# A hop and its save cost some milliseconds, whatever they deliver: so those answers are taken along that come at nearly
-# the same time.
-_GATHER_SECONDS = 0.005
+# A hop and its save cost the same, whatever they deliver. So answers are waited for that may come along: as long as the
+# last hop took, since nobody waits twice as long then, and not longer than this.
+_MOST_GATHER_SECONDS = 0.05
 
 # Of all drivers of the process.
 _threads = Threads()
@@ -177,6 +177,7 @@ class _Run:
         self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
         self._begun: set[int] = set()
         self._retries: dict[int, Retry] | None = None
+        self._hop_seconds = 0.0
 
     def drive(self) -> Standing:
         task = self._keep.load(self._id)
@@ -296,7 +297,7 @@ class _Run:
         most = _LOOK_SECONDS if self._under_way(task) else max(min(self._until - time.monotonic(), _LOOK_SECONDS), 0)
         with contextlib.suppress(queue.Empty):
             arrived.append(self._results.get(timeout=min(wait, most)))
-            until = time.monotonic() + min(wait, _GATHER_SECONDS)
+            until = time.monotonic() + min(wait, self._hop_seconds)
             while True:
                 is_all = len(arrived) == len(self._begun)
                 arrived.append(self._results.get(timeout=0 if is_all else max(until - time.monotonic(), 0)))
@@ -338,6 +339,7 @@ class _Run:
         if listener is not None:
             for result in results:
                 listener.answered(result.request, answers[result.request.id], result.attempt.seconds)
+        began = time.monotonic()
         try:
             after = self._flow.hops.advance(self._keep, task, answers, exchanges=exchanges, drive_as=self._mine_or_left)
         except TaskConflictError:
@@ -346,6 +348,7 @@ class _Run:
                 self._begun.add(result.request.id)
                 self._results.put(result)
             raise
+        self._hop_seconds = min(time.monotonic() - began, _MOST_GATHER_SECONDS)
         for result in results:
             (self._retries or {}).pop(result.request.id, None)
         if listener is not None:
