@@ -209,8 +209,8 @@ class Fetcher:
         if text.isascii() and text.isdigit():
             return timedelta(seconds=min(int(text[:10]), 10**9))
         try:
-            at = parsedate_to_datetime(text)
-        except ValueError:
+            at = parsedate_to_datetime(text[:_SHOWN_LENGTH])
+        except (ValueError, OverflowError):  # an offset can have more digits than any time
             return None
         at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
         return max(at - self._clock(), timedelta(0))
@@ -225,6 +225,8 @@ def _read(response: httpx.Response, most_bytes: int, deadline: float) -> bytes:
     gzip = None if encoding == "identity" else zlib.decompressobj(wbits=31)
     content = bytearray()
     for chunk in response.iter_raw():
+        if gzip is not None and gzip.eof:
+            break  # more would be kept, and is nothing
         room = most_bytes + 1 - len(content)
         content += chunk if gzip is None else gzip.decompress(chunk, room)
         if len(content) > most_bytes:

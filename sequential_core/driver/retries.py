@@ -51,7 +51,9 @@ def next_attempt(  # noqa: PLR0917  # all that matters, each of its own kind
     failed = attempt.failed or attempt.status in policy.retry_statuses
     if not failed or attempts >= policy.attempts or request.method.upper() not in policy.retry_methods:
         return None
-    wait: timedelta = min(policy.backoff * 2 ** (attempts - 1), policy.max_backoff) * chance.uniform(0.5, 1)
+    # In seconds: a `timedelta` overflows when a long one is doubled often.
+    seconds = min(policy.backoff.total_seconds() * 2 ** (attempts - 1), policy.max_backoff.total_seconds())
+    wait = timedelta(seconds=seconds) * chance.uniform(0.5, 1)
     if attempt.status in _TELL_WHEN and attempt.retry_after is not None:
         if attempt.retry_after > _MOST_RETRY_AFTER:
             return None

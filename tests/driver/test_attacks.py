@@ -1,5 +1,6 @@
 """What a hostile server, posted code or a caller may try, and what it comes to."""
 
+import gzip
 import ssl
 import time
 from datetime import timedelta
@@ -7,6 +8,7 @@ from datetime import timedelta
 import httpcore
 import httpx
 import pytest
+from driver.programs import Driven, answer
 
 from sequential_core.drive import Policy
 from sequential_core.driver import Fetcher, Rules
@@ -140,3 +142,33 @@ def test_a_content_type_of_many_semicolons_takes_no_time(monkeypatch):
         return httpx.Response(200, stream=httpx.ByteStream(b"x"), headers={"content-type": content_type})
 
     assert attempt(respond).answer == ValueAnswer("x")
+
+
+def test_what_comes_behind_the_end_of_a_compressed_body_is_not_read():
+    junk = Chunks(first=gzip.compress(b"there"))
+
+    def respond(_):
+        return httpx.Response(200, stream=junk, headers={"content-encoding": "gzip"})
+
+    assert attempt(respond).answer == ValueAnswer("there")
+    assert junk.read == 1
+
+
+@pytest.mark.parametrize("digits", [9, 20, 5000])
+def test_a_retry_after_of_no_time_is_as_none(digits):
+    def respond(_):
+        return answer(status=503, **{"retry-after": f"Mon, 01 Jan 2020 00:00:00 +{'9' * digits}"})
+
+    given = attempt(respond)
+    assert (given.status, given.retry_after) == (503, None)
+
+
+# --- Callers -----------------------------------------------------------------------------------------
+
+
+def test_a_backoff_of_a_century_that_is_doubled_often_is_one_of_the_longest():
+    driven = Driven(lambda _: answer(status=503))
+    policy = {"attempts": 20, "backoff": 36_525 * 86_400, "maxBackoff": 0.001}
+    task = driven.run("try { await fetch('https://api.test/') } catch (e) { e.message }", policy)
+    assert task.result == "GET https://api.test/: status 503 Service Unavailable (attempt 20)"
+    assert len(driven.site.seen) == 20
