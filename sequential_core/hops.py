@@ -20,6 +20,7 @@ from sequential_core.errors import (
     TaskNotFoundError,
 )
 from sequential_core.limits import Limits
+from sequential_core.matching import check_kept_events
 from sequential_core.model import (
     TRANSITIONS,
     Answer,
@@ -142,12 +143,16 @@ class Hops:
 
         Raises:
             TaskConflictError: somebody else has changed it meanwhile.
+            TooManyEventsError: with an event that was sent now, it would keep more than it may.
             StateError: the stored state cannot be resumed here.
             StorageError, RetryableError: it could not be kept; the stored one is as before.
         """
         began = time.perf_counter()
         task = stored if changed is None else changed
         run = self._resume(task, answers)
+        if len(run.kept) > len(stored.kept_events):
+            # An event for a wait that has timed out in this very hop, which nobody has waited for after all.
+            check_kept_events(task.id, run.kept)
         return self._save(keep, self._after(task, run, stored.status, exchanges), stored, drive_as, began)
 
     def end(

@@ -48,6 +48,9 @@ from sequential_core.model import (
 
 _AT_A_TIME = 8
 
+# Of one task, with those that the code has aborted: these go on until they are answered or their time is over.
+_MOST_BEGUN = 32
+
 # How long a driver waits for the next thing to do before it leaves a task. To leave costs a save, and a message on AWS.
 PATIENCE = timedelta(seconds=1)
 
@@ -214,16 +217,18 @@ class _Run:
         if task.paused_state.wake_at is not None and task.paused_state.wake_at <= now:
             # Else a program whose timers are always due would never let go.
             return self._yield(task, drive) if is_over else self._hop(task, self._answers(task, drive, wait=0))
-        due, places = self._due(task, now), _AT_A_TIME - len(self._under_way(task))
-        if due and places and self._has_time(drive):
+        due, under_way = self._due(task, now), len(self._under_way(task))
+        places = min(_AT_A_TIME - under_way, _MOST_BEGUN - len(self._begun))
+        if due and places > 0 and self._has_time(drive):
             if drive.claim != self._token or drive.due_at is None or drive.due_at < now + self._needed(drive):
                 return self._put(task, self._mine)
             for request in due[:places]:
                 self._begin(task, request, self._driver.policy(drive))
-        elif due and places and not self._under_way(task):
+        elif due and places > 0 and not under_way:
             return self._yield(task, drive)
         wait = self._seconds_to_wait(task, drive, now)
-        if is_over or (not self._under_way(task) and wait > self._driver.patience.total_seconds()):
+        # Whoever comes next would not know how many that were aborted are still on their way.
+        if is_over or (not self._begun and wait > self._driver.patience.total_seconds()):
             return self._leave(task, drive)
         answers = self._answers(task, drive, wait)
         # Nobody tells when a caller has changed the task.
@@ -261,7 +266,9 @@ class _Run:
         if task.paused_state is not None and task.paused_state.wake_at is not None:
             moments.append(task.paused_state.wake_at)
         pending = {request.id for request in task.performable} - self._begun
-        moments += [retry.next_at for retry in (self._retries or {}).values() if retry.request_id in pending]
+        # What is due already has no place: it waits for what is under way, and not for the time.
+        retries = [retry for retry in (self._retries or {}).values() if retry.request_id in pending]
+        moments += [retry.next_at for retry in retries if retry.next_at > now]
         return max((min(moments) - now).total_seconds(), 0.0)
 
     def _begin(self, task: Task, request: Performable, policy: Policy) -> None:
@@ -294,7 +301,7 @@ class _Run:
         """
         arrived: list[_Result] = []
         # What is under way is waited for, though the time is up.
-        most = _LOOK_SECONDS if self._under_way(task) else max(min(self._until - time.monotonic(), _LOOK_SECONDS), 0)
+        most = _LOOK_SECONDS if self._begun else max(min(self._until - time.monotonic(), _LOOK_SECONDS), 0)
         with contextlib.suppress(queue.Empty):
             arrived.append(self._results.get(timeout=min(wait, most)))
             until = time.monotonic() + min(wait, self._hop_seconds)

@@ -2,6 +2,7 @@
 
 import gzip
 import ssl
+import threading
 import time
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from driver.programs import Driven, answer
 from sequential_core.drive import Policy
 from sequential_core.driver import Fetcher, Rules
 from sequential_core.driver.addresses import transport
+from sequential_core.errors import TooManyEventsError
 from sequential_core.model import PendingRequest, ValueAnswer
 
 GET = PendingRequest(1, "http://api.test/")
@@ -163,6 +165,73 @@ def test_a_retry_after_of_no_time_is_as_none(digits):
     assert (given.status, given.retry_after) == (503, None)
 
 
+# --- Posted code -------------------------------------------------------------------------------------
+
+
+def test_code_that_aborts_its_requests_has_not_more_than_32_on_their_way():
+    """What it has aborted goes on until its time is over, each on a thread and a connection."""
+    lock, now, most, may_answer = threading.Lock(), 0, 0, threading.Event()
+
+    def respond(request):
+        nonlocal now, most
+        if request.url.path == "/answers":
+            may_answer.set()
+            return answer()
+        with lock:
+            now += 1
+            most = max(most, now)
+        may_answer.wait(1)
+        with lock:
+            now -= 1
+        return answer()
+
+    code = """
+        for (let i = 0; i < 40; i++) {
+          const abort = new AbortController();
+          fetch('https://api.test/hangs', { signal: abort.signal }).catch(() => {});
+          await callTool('pass');
+          abort.abort();
+        }
+        await fetch('https://api.test/answers');
+    """
+    driven = Driven(respond)
+    driven.flow.tool("pass")(lambda _: None)
+    task = driven.run(code)
+    assert task.status == "completed"
+    assert 8 < most <= 32
+
+
+def test_an_attempt_that_is_due_and_has_no_place_is_waited_for_without_looking_all_the_time(monkeypatch):
+    attempts, done = 0, threading.Event()
+    driven = Driven()
+
+    def respond(request):
+        nonlocal attempts
+        if request.url.path == "/0" and attempts == 0:
+            attempts += 1
+            return answer(status=503)
+        if request.url.path == "/8":  # it has got the place
+            driven.clock.advance(timedelta(seconds=10))
+            done.wait(0.8)  # longer than a driver waits without a look
+            done.set()
+        elif request.url.path != "/0":
+            done.wait(10)
+        return answer()
+
+    driven.site.__init__(respond)
+    looks, load = 0, driven.storage.load
+
+    def count(task_id):
+        nonlocal looks
+        looks += 1
+        return load(task_id)
+
+    monkeypatch.setattr(driven.storage, "load", count)
+    task = driven.run("(await Promise.all([...Array(9).keys()].map((i) => fetch(`https://api.test/${i}`)))).length")
+    assert task.result == 9
+    assert looks < 50
+
+
 # --- Callers -----------------------------------------------------------------------------------------
 
 
@@ -172,3 +241,15 @@ def test_a_backoff_of_a_century_that_is_doubled_often_is_one_of_the_longest():
     task = driven.run("try { await fetch('https://api.test/') } catch (e) { e.message }", policy)
     assert task.result == "GET https://api.test/: status 503 Service Unavailable (attempt 20)"
     assert len(driven.site.seen) == 20
+
+
+def test_events_for_waits_that_time_out_as_they_come_are_kept_up_to_the_limit():
+    driven = Driven()
+    code = "for (let i = 0; i < 9; i++) try { await waitForEvent('a' + i, { timeout: 1 }) } catch {}"
+    task = driven.flow.execute(code)
+    driven.clock.advance(timedelta(seconds=1))
+    task = driven.flow.send_event(task.id, "a0", "x" * 200_000)
+    driven.clock.advance(timedelta(seconds=1))
+    with pytest.raises(TooManyEventsError):
+        driven.flow.send_event(task.id, "a1", "x" * 200_000)
+    assert driven.flow.get_task(task.id) == task
