@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 from mangum import Mangum
+from starlette.types import Receive, Scope, Send
 
-from handlers.environment import flow, telemetry
+from handlers.environment import flow, settings, telemetry
 from sequential_core.http import create_app, problems
 
 _TEXT = ["application/json", problems.MEDIA_TYPE]
@@ -17,7 +18,21 @@ _TEXT = ["application/json", problems.MEDIA_TYPE]
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
 
-_adapter = Mangum(create_app(flow), lifespan="off", text_mime_types=_TEXT)
+_app = create_app(flow, signing_key=settings.signing_key, public_url=settings.public_url)
+
+
+async def _app_behind_its_prefix(scope: Scope, receive: Receive, send: Send) -> None:
+    """The app, told what its callers have in front of its paths: the stage of a REST API."""
+    await _app({**scope, "root_path": _prefix(scope["aws.event"])}, receive, send)
+
+
+def _prefix(event: Any) -> str:
+    context = event["requestContext"]
+    stage = f"/{context.get('stage')}"
+    return stage if str(context.get("path")).startswith(f"{stage}/") else ""
+
+
+_adapter = Mangum(_app_behind_its_prefix, lifespan="off", text_mime_types=_TEXT)
 
 
 @telemetry.observed

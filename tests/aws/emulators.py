@@ -19,6 +19,25 @@ changes that, so `ttl_sweep_seconds` shortens that thread's sleep.
 
 *S3.* Lifecycle rules are kept and never applied. What is not there is NoSuchKey, whether or not one may list.
 
+*SQS.* Delays, visibility, receive counts and the move to a dead-letter queue are right: a message whose last receipt is
+over is moved when the queue is next read, with its time of sending. Order is that of sending, always, and nothing
+comes twice by itself: a message that comes late, early or again must be sent so.
+
+*Queues of Lambda.* What is sent is read within moments, what was delayed within a second after its time. Partial
+failures are taken as reported, a failure of the function leaves the whole batch for its visibility timeout; concurrency
+is as MaximumConcurrency says, and each call that is under way has a process of its own. The function's role needs no
+permission to read. MaximumConcurrency from a parameter of a CloudFormation template is text, on which all reading of
+queues fails, of every function: it has to be set again in a call of its own, see tests/infra/.
+
+*EventBridge Scheduler.* An at() schedule fires up to 10 s late, where AWS says a minute; with ActionAfterCompletion
+DELETE it is gone then, and its name free. A name in use is a ConflictException. The role is not looked at, neither
+whether it may be passed nor what it may do, nor is the policy of the queue; and no time is too late or past. No setting
+changes how often it looks: `schedule_sweep_seconds` shortens that thread's sleep. With AUTH=true every schedule is
+taken for one of the group "default", whatever its group: a policy for another allows nothing.
+
+*Secrets Manager.* A secret that CloudFormation makes has punctuation in it though ExcludePunctuation says no. A
+reference to it (Ref) is its name and not its ARN, which its attribute Id is.
+
 *Signatures and permissions* are not checked unless AUTH=true.
 
 *Speed.* Ready 0.6 s after its start. 300 UpdateItem a second by one thread, 500 by 16, 560 by four processes.
@@ -69,12 +88,13 @@ ENVIRONMENT = {
 # Of the machine's own environment a child gets only these.
 _INHERITED = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 
-# It is a thread's sleep that is shortened, and nothing of the emulator's own code that is changed.
+# It is the sleep of two threads that is shortened, and nothing of the emulator's own code that is changed.
 _LAUNCH = """
 import sys, threading, time
-sleep, sweep = time.sleep, float(sys.argv.pop(1))
+sleep = time.sleep
+sweeps = {"dynamodb-ttl-reaper": float(sys.argv.pop(1)), "evb-scheduler-ticker": float(sys.argv.pop(1))}
 def shortened(seconds):
-    sleep(sweep if threading.current_thread().name == "dynamodb-ttl-reaper" else seconds)
+    sleep(sweeps.get(threading.current_thread().name, seconds))
 time.sleep = shortened
 from ministack.app import main
 main()
@@ -247,18 +267,22 @@ def client(service: str, url: str | None, **options: Any) -> Any:
 
 
 @contextlib.contextmanager
-def ministack(*, ttl_sweep_seconds: float = 60, **settings: str) -> Iterator[Ministack]:
+def ministack(
+    *, ttl_sweep_seconds: float = 60, schedule_sweep_seconds: float = 10, **settings: str
+) -> Iterator[Ministack]:
     """Runs ministack for a while; what it holds goes with it.
 
     Args:
         ttl_sweep_seconds: how often it deletes what has expired.
+        schedule_sweep_seconds: how often it looks for schedules that are to fire.
         settings: more environment variables for it.
     """
     python = tool("ministack").with_name("python")
     with tempfile.TemporaryDirectory(prefix="ministack-") as folder:
         for _ in range(3):
             with Leash() as leash:
-                running = _start(leash, python, Path(folder), ttl_sweep_seconds, settings)
+                sweeps = (str(ttl_sweep_seconds), str(schedule_sweep_seconds))
+                running = _start(leash, python, Path(folder), sweeps, settings)
                 if running is not None:
                     yield running
                     return
@@ -267,7 +291,7 @@ def ministack(*, ttl_sweep_seconds: float = 60, **settings: str) -> Iterator[Min
 
 
 def _start(
-    leash: Leash, python: Path, folder: Path, ttl_sweep_seconds: float, settings: dict[str, str]
+    leash: Leash, python: Path, folder: Path, sweeps: tuple[str, ...], settings: dict[str, str]
 ) -> Ministack | None:
     """None if it ended at once: somebody may have taken its port."""
     port, log = free_port(), folder / "log"
@@ -290,7 +314,7 @@ def _start(
     begun = time.monotonic()
     with log.open("wb") as output:
         process = leash.start(
-            [python, "-c", _LAUNCH, str(ttl_sweep_seconds)],
+            [python, "-c", _LAUNCH, *sweeps],
             env=environment,
             cwd=folder,
             stdout=output,

@@ -26,8 +26,8 @@ def aws_environment(monkeypatch):
 
 @pytest.fixture(scope="session")
 def shared_ministack():
-    """One for all tests of this process. It deletes what has expired within a second."""
-    with emulators.ministack(ttl_sweep_seconds=1) as running:
+    """One for all tests of this process. It deletes what has expired, and fires schedules, within a second."""
+    with emulators.ministack(ttl_sweep_seconds=1, schedule_sweep_seconds=0.5) as running:
         yield running
 
 

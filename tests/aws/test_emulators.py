@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -207,3 +209,187 @@ def test_bucket_has_the_rules_of_the_template(ministack, bucket):
         ("days-90/", 91),
         ("days-365/", 366),
     }
+
+
+# --- SQS ---
+
+
+@pytest.fixture
+def sqs(ministack):
+    return ministack.client("sqs")
+
+
+@pytest.fixture
+def queue(sqs):
+    """The URL of a new queue."""
+
+    def queue(name="queue", **attributes):
+        return sqs.create_queue(QueueName=f"{name}-{uuid.uuid4()}", Attributes=attributes)["QueueUrl"]
+
+    return queue
+
+
+def arn_of(sqs, url):
+    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+
+def received(sqs, url, **options):
+    """The bodies of messages, with how often each was received."""
+    answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"], **options)
+    return {m["Body"]: int(m["Attributes"]["ApproximateReceiveCount"]) for m in answer.get("Messages", [])}
+
+
+def test_a_delayed_message_comes_when_its_delay_is_over_and_is_counted_until_then(sqs, queue):
+    url = queue()
+    sqs.send_message(QueueUrl=url, MessageBody="late", DelaySeconds=1)
+    sqs.send_message(QueueUrl=url, MessageBody="now")
+    assert received(sqs, url) == {"now": 1}
+    counted = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert counted["ApproximateNumberOfMessagesDelayed"] == "1"
+    assert received(sqs, url, WaitTimeSeconds=3) == {"late": 1}
+
+
+def test_a_message_that_is_received_too_often_is_moved_with_the_time_it_was_sent(sqs, queue):
+    dead = queue("dead")
+    policy = json.dumps({"deadLetterTargetArn": arn_of(sqs, dead), "maxReceiveCount": 2})
+    url = queue(RedrivePolicy=policy, VisibilityTimeout="0")
+    sqs.send_message(QueueUrl=url, MessageBody="a")
+    assert [received(sqs, url) for _ in range(3)] == [{"a": 1}, {"a": 2}, {}]
+    (moved,) = sqs.receive_message(QueueUrl=dead, AttributeNames=["All"])["Messages"]
+    assert moved["Attributes"]["ApproximateReceiveCount"] == "3"
+
+
+def test_visibility_is_what_it_was_changed_to(sqs, queue):
+    url = queue()
+    sqs.send_message(QueueUrl=url, MessageBody="a")
+    (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+    assert received(sqs, url) == {}
+    sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
+    assert received(sqs, url) == {"a": 2}
+
+
+READER = """
+def handler(event, context):
+    failed = [record["messageId"] for record in event["Records"] if record["body"] == "fail"]
+    return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
+"""
+
+
+@pytest.fixture
+def reader(ministack, queue, sqs):
+    """Makes a function that reads a queue; the queue's URL."""
+    functions = ministack.client("lambda", read_timeout=30)
+
+    def reader(**options):
+        url, name = queue(VisibilityTimeout="1"), f"reader-{uuid.uuid4()}"
+        package = io.BytesIO()
+        with zipfile.ZipFile(package, "w") as archive:
+            archive.writestr("app.py", READER)
+        functions.create_function(
+            FunctionName=name,
+            Runtime="python3.13",
+            Handler="app.handler",
+            Role="arn:aws:iam::000000000000:role/reader",
+            Code={"ZipFile": package.getvalue()},
+        )
+        functions.get_waiter("function_active_v2").wait(FunctionName=name)
+        functions.create_event_source_mapping(
+            EventSourceArn=sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
+                "QueueArn"
+            ],
+            FunctionName=name,
+            FunctionResponseTypes=["ReportBatchItemFailures"],
+            **options,
+        )
+        return url
+
+    return reader
+
+
+def left(sqs, url):
+    """How many messages are in a queue, however they wait."""
+    counted = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return sum(int(counted[f"ApproximateNumberOfMessages{kind}"]) for kind in ("", "NotVisible", "Delayed"))
+
+
+@pytest.mark.slow
+def test_lambda_deletes_what_was_read_but_for_what_is_reported_as_failed(sqs, reader):
+    url = reader(BatchSize=10)
+    sqs.send_message_batch(
+        QueueUrl=url,
+        Entries=[{"Id": str(n), "MessageBody": body} for n, body in enumerate(["a", "fail", "b", "c"])],
+    )
+    wait_for(lambda: left(sqs, url) == 1)
+    assert received(sqs, url, WaitTimeSeconds=5).keys() == {"fail"}
+
+
+@pytest.mark.slow
+def test_concurrency_from_a_template_is_text_on_which_all_queues_stand_still():
+    """So tests/infra/test_deploy.py sets it once more."""
+    with emulators.ministack() as other:
+        formation = other.client("cloudformation", read_timeout=60)
+        formation.create_stack(
+            StackName="concurrency",
+            TemplateBody=json.dumps(
+                {
+                    "Parameters": {"Calls": {"Type": "Number", "Default": 2}},
+                    "Resources": {
+                        "Queue": {"Type": "AWS::SQS::Queue"},
+                        "Reader": {
+                            "Type": "AWS::Lambda::Function",
+                            "Properties": {
+                                "Runtime": "python3.13",
+                                "Handler": "index.handler",
+                                "Role": "arn:aws:iam::000000000000:role/reader",
+                                "Code": {"ZipFile": "def handler(event, context): pass"},
+                            },
+                        },
+                        "Source": {
+                            "Type": "AWS::Lambda::EventSourceMapping",
+                            "Properties": {
+                                "EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]},
+                                "FunctionName": {"Ref": "Reader"},
+                                "ScalingConfig": {"MaximumConcurrency": {"Ref": "Calls"}},
+                            },
+                        },
+                    },
+                    "Outputs": {"Queue": {"Value": {"Ref": "Queue"}}},
+                }
+            ),
+        )
+        stack = "concurrency"
+        wait_for(lambda: formation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE")
+        url = formation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"][0]["OutputValue"]
+        sqs, functions = other.client("sqs"), other.client("lambda")
+        sqs.send_message(QueueUrl=url, MessageBody="a")
+        wait_for(lambda: "'>=' not supported between instances of 'int' and 'str'" in other.log.read_text())
+        assert left(sqs, url) == 1
+        (source,) = functions.list_event_source_mappings()["EventSourceMappings"]
+        functions.update_event_source_mapping(UUID=source["UUID"], ScalingConfig={"MaximumConcurrency": 2})
+        wait_for(lambda: left(sqs, url) == 0)
+
+
+# --- EventBridge Scheduler ---
+
+
+def test_a_schedule_fires_once_and_is_deleted_and_its_name_is_taken_until_then(ministack, sqs, queue):
+    url, scheduler = queue(), ministack.client("scheduler")
+    scheduler.create_schedule_group(Name="wakes")
+    schedule = {
+        "Name": "a",
+        "GroupName": "wakes",
+        "ScheduleExpression": f"at({datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S})",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "ActionAfterCompletion": "DELETE",
+        "Target": {
+            "Arn": arn_of(sqs, url),
+            "RoleArn": "arn:aws:iam::000000000000:role/is-not-looked-at",
+            "Input": '{"id": "a"}',
+        },
+    }
+    scheduler.create_schedule(**schedule)
+    with pytest.raises(ClientError, match="ConflictException"):
+        scheduler.create_schedule(**schedule)
+    assert received(sqs, url, WaitTimeSeconds=10) == {'{"id": "a"}': 1}
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        scheduler.get_schedule(Name="a", GroupName="wakes")

@@ -4,8 +4,12 @@ import asyncio
 import importlib
 import logging
 import sys
+from types import SimpleNamespace
 
 import pytest
+from aws.fixtures import aws_environment, moto_aws  # noqa: F401  # pytest finds fixtures by their names here
+
+from sequential_core.storage import aws
 
 
 class Context:
@@ -16,10 +20,40 @@ class Context:
     invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:sequential-execute"
     aws_request_id = "8f3c8f0e-7a52-4a3e-9b0e-0d5f4c0c0f5e"
 
+    def __init__(self):
+        self.remaining_milliseconds = 120_000
+
+    def get_remaining_time_in_millis(self):
+        return self.remaining_milliseconds
+
+
+@pytest.fixture
+def move():
+    """Moves the time of a flow, and of the programs that it runs."""
+
+    def move(flow, by):
+        clock = flow._clock
+        flow._clock = flow.hops._clock = flow.hops._guest_clock = lambda: clock() + by
+
+    return move
+
 
 @pytest.fixture
 def context():
     return Context()
+
+
+_LOGGERS = ("sequential", "sequential.http", "staging")
+
+
+class _Output:
+    """The standard output as it is when it is written to."""
+
+    def write(self, text):
+        sys.stdout.write(text)
+
+    def flush(self):
+        sys.stdout.flush()
 
 
 def _forget():
@@ -29,7 +63,7 @@ def _forget():
     for name in [name for name in sys.modules if name.partition(".")[0] == "handlers"]:
         del sys.modules[name]
     # powertools keeps its logger, with the standard output of the test before.
-    for name in ("sequential", "sequential.http", "staging"):
+    for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
@@ -47,12 +81,25 @@ def start(monkeypatch):
             "SEQUENTIAL_RETAIN_SECONDS",
             "POWERTOOLS_TRACE_ENABLED",
             "POWERTOOLS_SERVICE_NAME",
+            "SEQUENTIAL_DRIVER_QUEUE",
+            "SEQUENTIAL_DRIVER_QUEUE_ARN",
+            "SEQUENTIAL_DRIVER_DEAD_LETTERS",
+            "SEQUENTIAL_DRIVER_LOOPBACK",
+            "SEQUENTIAL_SCHEDULE_GROUP",
+            "SEQUENTIAL_SCHEDULER_ROLE",
+            "SEQUENTIAL_SIGNING_KEY_SECRET",
+            "SEQUENTIAL_PUBLIC_URL",
         ):
             monkeypatch.delenv(variable, raising=False)
         monkeypatch.setenv("SEQUENTIAL_STORAGE", "memory:")
         for variable, value in environment.items():
             monkeypatch.setenv(variable, value)
-        return importlib.import_module(f"handlers.{name}")
+        module = importlib.import_module(f"handlers.{name}")
+        # What a fixture has started writes to the standard output of the test, which pytest makes later.
+        for logger in _LOGGERS:
+            for handler in logging.getLogger(logger).handlers:
+                handler.setStream(_Output())
+        return module
 
     _forget()
     yield start
@@ -67,3 +114,29 @@ def call(start, context):
         return start(name, **environment).handler(event, context)
 
     return call
+
+
+@pytest.fixture
+def queues(moto_aws):  # noqa: F811  # a fixture
+    """The driver's queues, in moto: where they are, and what is sent to them, in the words of the calls."""
+    sqs, account = aws.client("sqs"), "123456789012"
+    made = SimpleNamespace(
+        url=sqs.create_queue(QueueName="driver")["QueueUrl"],
+        dead=sqs.create_queue(QueueName="dead-letters")["QueueUrl"],
+        arn=f"arn:aws:sqs:us-east-1:{account}:driver",
+        sent=[],
+        postponed=[],
+    )
+
+    def sent(params, **_):
+        made.sent.append(dict(params))
+
+    def postponed(params, **_):
+        made.postponed.append(params["VisibilityTimeout"])
+
+    watched = {"SendMessage": sent, "ChangeMessageVisibility": postponed}
+    for name, watch in watched.items():
+        sqs.meta.events.register(f"provide-client-params.sqs.{name}", watch)
+    yield made
+    for name, watch in watched.items():
+        sqs.meta.events.unregister(f"provide-client-params.sqs.{name}", watch)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sequential_core.storage import aws
+
 EVENTS = Path(__file__).parents[2] / "events"
 
 TWO = 'const a = await fetch("https://api.test/a"); const b = await fetch("https://api.test/b"); [a, b]'
@@ -128,6 +130,34 @@ def test_task_with_any_id(api, gateway, task_id):
     assert api(request(gateway, "GET", f"/tasks/{task_id}"))["statusCode"] == 200
     answer = api(request(gateway, "POST", f"/tasks/{task_id}/resume", '{"fetchResponse": 1}'))
     assert json.loads(answer["body"])["revision"] == 2
+
+
+@pytest.mark.parametrize(
+    ("gateway", "url"),
+    [
+        ("api-http-v2-execute.json", "https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/events/"),
+        ("api-rest-v1.json", "https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/live/events/"),
+        ("api-function-url.json", "https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.eu-central-1.on.aws/events/"),
+    ],
+)
+def test_url_of_an_event_leads_back_by_the_way_that_its_caller_came(start, context, moto_aws, gateway, url):
+    secret = aws.client("secretsmanager").create_secret(Name="key", SecretString="k" * 64)["ARN"]
+    handler = start("api", SEQUENTIAL_SIGNING_KEY_SECRET=secret).handler
+    host = {"host": load(gateway)["requestContext"]["domainName"], "x-forwarded-proto": "https"}
+    code = json.dumps({"code": "await waitForEvent('paid')", "id": "a/b"})
+    handler(request(gateway, "POST", "/tasks", code, **host), context)
+    made = handler(request(gateway, "POST", "/tasks/a/b/events/paid/url", "{}", **host), context)
+    assert made["statusCode"] == 201, made
+    given = json.loads(made["body"])
+    assert given["url"] == url + given["token"]
+    taken = handler(request(gateway, "POST", f"/events/{given['token']}", "7", host=host["host"]), context)
+    assert (taken["statusCode"], json.loads(taken["body"])) == (202, {"accepted": True})
+
+
+def test_without_a_key_there_are_no_urls_of_events(api):
+    api(request(GATEWAYS[0], "POST", "/tasks", json.dumps({"code": "await waitForEvent('paid')", "id": "a"})))
+    status, _ = problem(api(request(GATEWAYS[0], "POST", "/tasks/a/events/paid/url", "{}")))
+    assert status == 501
 
 
 def test_body_that_is_not_base64_though_it_says_so(api):

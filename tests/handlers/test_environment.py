@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import astuple
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from sequential_core.errors import ConfigurationError
+from sequential_core.errors import ConfigurationError, StorageError
+from sequential_core.storage import aws
 
 
 @pytest.fixture
@@ -32,6 +34,36 @@ def test_defaults(read, unset):
     assert (settings.ttl, settings.retain) == (timedelta(hours=2), None)
 
 
+SCHEDULES = {
+    "SEQUENTIAL_SCHEDULE_GROUP": "stack",
+    "SEQUENTIAL_SCHEDULER_ROLE": "arn:aws:iam::123456789012:role/scheduler",
+    "SEQUENTIAL_DRIVER_QUEUE_ARN": "arn:aws:sqs:us-east-1:123456789012:driver",
+}
+
+
+def test_whoever_schedules_knows_group_role_and_queue(read):
+    base = {"SEQUENTIAL_STORAGE": "memory:", "SEQUENTIAL_DRIVER_QUEUE": "https://sqs.test/driver"}
+    assert astuple(read({**base, **SCHEDULES}).queue._schedules) == tuple(SCHEDULES.values())
+    assert read(base).queue._schedules is None
+    assert read({**SCHEDULES, "SEQUENTIAL_STORAGE": "memory:"}).queue is None
+    for missing in SCHEDULES:
+        with pytest.raises(ConfigurationError, match="SEQUENTIAL_SCHEDULE_GROUP: it goes together with"):
+            read({**base, **SCHEDULES, missing: ""})
+
+
+def test_the_signing_key_is_read_once_and_only_if_there_is_one(read, moto_aws):
+    assert read({"SEQUENTIAL_STORAGE": "memory:"}).signing_key() is None
+    secrets = aws.client("secretsmanager")
+    secret = secrets.create_secret(Name="key", SecretString="k" * 64)["ARN"]
+    key = read({"SEQUENTIAL_STORAGE": "memory:", "SEQUENTIAL_SIGNING_KEY_SECRET": secret}).signing_key
+    assert key() == b"k" * 64
+    secrets.delete_secret(SecretId=secret)
+    assert key() == b"k" * 64
+    other = read({"SEQUENTIAL_STORAGE": "memory:", "SEQUENTIAL_SIGNING_KEY_SECRET": secret}).signing_key
+    with pytest.raises(StorageError, match="GetSecretValue was refused"):
+        other()
+
+
 @pytest.mark.parametrize(("text", "tracing"), [("true", True), ("1", True), ("False", False), ("", False)])
 def test_tracing(read, text, tracing):
     assert read({"SEQUENTIAL_STORAGE": "memory:", "POWERTOOLS_TRACE_ENABLED": text}).tracing is tracing
@@ -50,6 +82,8 @@ def test_tracing(read, text, tracing):
         ("SEQUENTIAL_TTL_SECONDS", "inf"),
         ("SEQUENTIAL_RETAIN_SECONDS", "1e30"),
         ("POWERTOOLS_TRACE_ENABLED", "perhaps"),
+        ("SEQUENTIAL_DRIVER_LOOPBACK", "127.0.0.1"),
+        ("SEQUENTIAL_PUBLIC_URL", "tasks.example.com"),
     ],
 )
 @pytest.mark.parametrize("handler", ["api", "execute"])

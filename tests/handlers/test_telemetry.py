@@ -117,7 +117,7 @@ def test_call_without_a_hop_has_no_metrics(call, lines):
 def test_repeated_answer_is_no_hop(start):
     flow = start("environment").flow
     seen = []
-    flow._observer = type("Seen", (), {"hop_ended": lambda _, task, __: seen.append(task.revision)})()
+    flow.hops._observer = type("Seen", (), {"hop_ended": lambda _, task, __: seen.append(task.revision)})()
     task = flow.execute(CODE)
     for _ in range(2):
         flow.resume(task.id, fetch_response=1, idempotency_key="k")
@@ -126,6 +126,6 @@ def test_repeated_answer_is_no_hop(start):
 
 def test_error_before_a_hop_is_none(start):
     flow = start("environment").flow
-    flow._observer = None
+    flow.hops._observer = None
     with pytest.raises(SequentialError):
         flow.resume("none", fetch_response=1)
