@@ -1,47 +1,26 @@
-"""`sam build && sam deploy` to ministack, with its IAM enforced, and the service that stands there then.
-
-What ministack 1.5.33 has not, and what is done about it:
-
-- Some properties of what CloudFormation makes: TTL, recovery and encryption of a table, lifecycle rules, owner and
-  encryption of a bucket, throttling and CORS of an HTTP API are accepted, and not kept. cfn-lint and test_template.py
-  look at them in the files; here the services get the first and the fourth in calls of their own.
-- Snapshots. A version with SnapStart is marked so, and its functions are imported when it is published, with the hooks
-  around a snapshot; but no process is restored from one.
-- Architectures and Python versions. Functions run in its own Python on this machine, so the package is built for that.
-- TLS. It speaks HTTP here, so the bucket's policy refuses every object: shown, and then taken off for large states.
-- `errorType`. A function's exception is always "Runtime.HandlerError"; tests/aws/ has the runtime's own answer.
-- Alarms with metric math, and `sam delete`, which wants a template's address to be Amazon's: so each alarm has one
-  metric, and stacks are deleted with CloudFormation's own call.
-- Access logs, X-Ray and the states of alarms are configured and do nothing.
-"""
+"""What stands there when the service is deployed, who may do what with it, and what docs/deploy.md says to do."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-import platform
 import re
 import runpy
 import subprocess
 import sys
 import time
-import uuid
 import zipfile
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from aws.emulators import ENVIRONMENT, REGION, Ministack, ministack, tool
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
+from aws.emulators import REGION, tool
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from infra.templates import ROOT, ROOT_TEMPLATE, load, properties
-from infra.test_package import foreign_python, version_of
+from infra.stacks import NATIVE, FunctionError, make_user, sam, wait
+from infra.templates import ROOT, ROOT_TEMPLATE, load, properties, resources
+from infra.test_package import foreign_python
 from sequential_core import errors
 from sequential_core.http.operations import OPERATIONS
 
@@ -56,39 +35,6 @@ LARGE = (
     "const kept = []; for (let i = 0; i < 80000; i++) kept.push(Math.random());"
     f'const factor = await fetch("{API}/factor"); kept.length * factor'
 )
-
-NATIVE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
-
-
-# --- SAM ---
-
-
-def sam(*arguments: str | Path, folder: Path, **environment: str) -> str:
-    """Runs sam; its output."""
-    done = subprocess.run(
-        [tool("sam"), *arguments],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "SAM_CLI_TELEMETRY": "0",
-            "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(Path.home() / ".cache" / "pip")),
-            **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "PYENV_"))},
-            **ENVIRONMENT,
-            **environment,
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SamError(done.stdout + done.stderr)
-    return done.stdout + done.stderr
-
-
-class SamError(Exception):
-    """sam failed; the message is what it printed."""
 
 
 def test_the_templates_have_no_fault(tmp_path):
@@ -107,189 +53,12 @@ def test_sam_build_makes_a_package_of_each_function_for_the_architecture_that_wa
     printed = sam("build", "--build-dir", tmp_path / "build", *options, folder=tmp_path)
     assert "MB unzipped, of 100 allowed" in printed
     machine = {"arm64": "aarch64", "x86_64": "x86_64"}[architecture]
-    for function in ("ExecuteFunction", "ResumeFunction", "TaskFunction", "ApiFunction"):
+    for function in resources(ROOT_TEMPLATE, "AWS::Serverless::Function"):
         package = tmp_path / "build" / function
         assert list(package.glob(f"sequential_core/vm/guests/*-{machine}-unknown-linux-gnu-*.cwasm"))
         assert (package / "wasmtime" / f"linux-{machine}" / "_libwasmtime.so").is_file()
         assert list(package.glob(f"msgspec/*.cpython-313-{machine}-linux-gnu.so"))
         assert (package / "handlers" / "api.py").is_file()
-
-
-# --- A deployment ---
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A stack that was deployed."""
-
-    name: str
-    cloud: Ministack
-    outputs: dict[str, str]
-
-    def invoke(self, function: str, event: Any) -> dict[str, Any]:
-        """Invokes a function by its alias; its answer.
-
-        Raises:
-            FunctionError: it failed.
-        """
-        answer = self.cloud.client("lambda", read_timeout=60).invoke(
-            FunctionName=self.outputs[f"{function}FunctionArn"], Payload=json.dumps(event).encode()
-        )
-        result = json.loads(answer["Payload"].read())
-        if "FunctionError" in answer:
-            raise FunctionError(result["errorMessage"])
-        return result
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        caller: Credentials | None = None,
-        headers: dict[str, str] | None = None,
-        stage: str | None = None,
-    ) -> httpx.Response:
-        """Sends a request to the API, signed by the caller if there is one.
-
-        ministack knows the API by its host, as AWS does; or, for a stage and for what it serves itself (/health),
-        by a path.
-        """
-        content = b"" if body is None else json.dumps(body).encode()
-        sent = dict(headers or {})
-        if stage is None:
-            sent["host"] = f"{self.outputs['ApiId']}.execute-api.localhost:{self.cloud.url.rpartition(':')[2]}"
-        else:
-            path = f"/_aws/execute-api/{self.outputs['ApiId']}/{stage}{path}"
-        if body is not None:
-            sent["content-type"] = "application/json"
-        signed = AWSRequest(method, f"{self.cloud.url}{path}", sent, content)
-        if caller is not None:
-            SigV4Auth(caller, "execute-api", REGION).add_auth(signed)
-        return httpx.request(
-            method, signed.url, headers=dict(signed.headers.items()), content=content, timeout=60, trust_env=False
-        )
-
-    def configuration(self, function: str) -> dict[str, Any]:
-        return self.cloud.client("lambda").get_function_configuration(
-            FunctionName=self.outputs[f"{function}FunctionArn"]
-        )
-
-
-class FunctionError(Exception):
-    """A function failed."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("sam")
-
-
-@pytest.fixture(scope="module")
-def build(folder):
-    """What sam built for this machine, and for the Python that ministack runs functions with."""
-    version = version_of(tool("ministack").with_name("python"))
-    place = folder / "build"
-    sam(
-        "build",
-        "--build-dir",
-        place,
-        "--parameter-overrides",
-        f"Architecture={NATIVE}",
-        folder=folder,
-        LAMBDA_PYTHON=version,
-    )
-    return place
-
-
-@pytest.fixture(scope="module")
-def cloud():
-    with ministack(AUTH="true") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def stack(build, cloud, folder):
-    """What `sam deploy` makes with `samconfig.toml`, nothing chosen but the architecture."""
-    sam(
-        "deploy",
-        "--template-file",
-        build / "template.yaml",
-        "--config-file",
-        ROOT / "samconfig.toml",
-        "--parameter-overrides",
-        f"Architecture={NATIVE}",
-        folder=folder,
-        **cloud.environment,
-    )
-    return describe(cloud, "sequential")
-
-
-@pytest.fixture(scope="module")
-def deploy(stack, cloud):
-    """Makes or changes another stack, of the template and the package that sam has sent: sam takes 14 s each time."""
-    formation = cloud.client("cloudformation", read_timeout=120)
-    template = formation.get_template(StackName=stack.name, TemplateStage="Original")["TemplateBody"]
-
-    def deploy(name: str, **parameters: str) -> Stack:
-        names = {each["StackName"] for each in formation.describe_stacks()["Stacks"]}
-        call, done = (
-            (formation.update_stack, "UPDATE_COMPLETE")
-            if name in names
-            else (formation.create_stack, "CREATE_COMPLETE")
-        )
-        call(
-            StackName=name,
-            TemplateBody=template if isinstance(template, str) else json.dumps(template),
-            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-            Parameters=[
-                {"ParameterKey": key, "ParameterValue": value}
-                for key, value in {"Architecture": NATIVE, **parameters}.items()
-            ],
-        )
-        wait(cloud, name, done)
-        return describe(cloud, name)
-
-    return deploy
-
-
-def wait(cloud: Ministack, name: str, done: str) -> None:
-    """Waits for the end of an operation, and fails if it is another than `done`."""
-    formation, deadline = cloud.client("cloudformation"), time.monotonic() + 120
-    while (status := formation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]).endswith("_IN_PROGRESS"):
-        assert time.monotonic() < deadline, status
-        time.sleep(0.2)
-    if status != done:
-        events = formation.describe_stack_events(StackName=name)["StackEvents"]
-        pytest.fail(f"{status}: {[event.get('ResourceStatusReason') for event in events]}")
-
-
-def describe(cloud: Ministack, name: str) -> Stack:
-    (made,) = cloud.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    return Stack(name, cloud, {output["OutputKey"]: output["OutputValue"] for output in made["Outputs"]})
-
-
-def make_user(cloud: Ministack, statement: dict[str, Any] | None = None) -> Credentials:
-    """A user of the account who may do what the statement says."""
-    iam, name = cloud.client("iam"), f"user-{uuid.uuid4()}"
-    iam.create_user(UserName=name)
-    if statement is not None:
-        document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]}
-        iam.put_user_policy(UserName=name, PolicyName="calls", PolicyDocument=json.dumps(document))
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
-
-
-@pytest.fixture(scope="module")
-def caller(stack):
-    """Somebody who may call the API, as docs/deploy.md says it."""
-    arn = f"arn:aws:execute-api:{REGION}:000000000000:{stack.outputs['ApiId']}/*"
-    return make_user(stack.cloud, {"Action": "execute-api:Invoke", "Resource": arn})
-
-
-@pytest.fixture
-def task_id():
-    return f"task-{uuid.uuid4()}"
 
 
 def answer_of(task: dict[str, Any]) -> Any:
@@ -529,16 +298,42 @@ def test_the_events_of_http_are_what_the_function_takes(stack):
 # --- Who may ---
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+#: All but the one that takes an event of whoever has a URL for it.
+CLOSED = [operation for operation in OPERATIONS if operation.id != "takeEvent"]
+
+
+def path_of(operation):
+    return operation.path.replace("{id}", "some-task").replace("{name}", "paid").replace("{token}", "a-token")
+
+
+@pytest.mark.parametrize("operation", CLOSED, ids=lambda operation: operation.id)
 def test_no_operation_is_open(stack, operation):
-    path = operation.path.replace("{id}", "some-task")
+    path = path_of(operation)
     stranger, other = make_user(stack.cloud), make_user(stack.cloud, {"Action": "s3:ListBucket", "Resource": "*"})
     forged = Credentials(stranger.access_key, "not the secret of that key")
     for caller in (None, stranger, other, forged):
         refused = stack.request(
-            operation.method, path, {} if operation.takes_body else None, caller=caller, stage="$default"
+            operation.method, path, {} if operation.method == "POST" else None, caller=caller, stage="$default"
         )
         assert refused.status_code == 403, (caller, refused.text)
+
+
+def test_whoever_has_a_url_may_send_its_event_and_nothing_else(stack, caller, task_id):
+    code = {"code": "const first = await waitForEvent('paid'); await waitForEvent('sent'); first", "id": task_id}
+    assert stack.request("POST", "/tasks", code, caller=caller).status_code == 201
+    made = stack.request("POST", f"/tasks/{task_id}/events/paid/url", {"ttl": 60}, caller=caller)
+    assert made.status_code == 201, made.text
+    path = "/events/" + made.json()["token"]
+    assert made.json()["url"].endswith(path)
+    assert f"//{stack.outputs['ApiId']}.execute-api." in made.json()["url"]
+    taken = stack.request("POST", path, {"cents": 500})
+    assert (taken.status_code, taken.json()) == (202, {"accepted": True})
+    assert stack.request("POST", path, {"cents": 1}).status_code == 409
+    assert stack.request("POST", f"{path}x", {"cents": 1}).status_code == 404
+    for method in ("GET", "PUT", "DELETE"):
+        assert stack.request(method, path, stage="$default").status_code == 403
+    task = stack.request("POST", f"/tasks/{task_id}/events/sent", 1, caller=caller).json()
+    assert task["result"] == {"cents": 500}
 
 
 def test_who_may_call_gets_health_description_and_a_problem_for_what_is_not_there(stack, caller):
@@ -607,22 +402,24 @@ def test_a_function_has_its_settings(stack, function, timeout):
 
 def test_logs_expire_and_alarms_and_a_dashboard_are_there(stack):
     groups = stack.cloud.client("logs").describe_log_groups()["logGroups"]
+    functions = ("execute", "resume", "task", "api", "driver", "dead-letters")
     kept = {
         group["logGroupName"]: group["retentionInDays"] for group in groups if "/sequential" in group["logGroupName"]
     }
     assert kept == dict.fromkeys(
         [
-            *(f"/aws/lambda/sequential-{name}" for name in ("execute", "resume", "task", "api")),
+            *(f"/aws/lambda/sequential-{name}" for name in functions),
             "/aws/apigateway/sequential",
         ],
         30,
     )
     watch = stack.cloud.client("cloudwatch")
     names = {alarm["AlarmName"] for alarm in watch.describe_alarms()["MetricAlarms"]}
-    functions = [
-        f"sequential-{f}-{a}" for f in ("execute", "resume", "task", "api") for a in ("errors", "throttles", "duration")
-    ]
-    assert names >= {*functions, "sequential-conflicts", "sequential-api-5xx", "sequential-table-write-throttles"}
+    own = {f"sequential-{name}-{kind}" for name in functions for kind in ("errors", "throttles", "duration")}
+    assert names >= own | {"sequential-conflicts", "sequential-api-5xx", "sequential-table-write-throttles"}
+    assert names >= {f"sequential-driver-{kind}" for kind in ("age", "dead-letters", "dropped-wakes")}
+    ours = {name for name in names if name.startswith("sequential-")}
+    assert len(ours) == 29  # as docs/deploy.md counts them, Costs
     board = json.loads(watch.get_dashboard(DashboardName="sequential")["DashboardBody"])
     assert board["widgets"][0]["properties"]["title"] == "Hops"
 
@@ -639,10 +436,10 @@ def test_with_keys_nothing_is_open_without_one(deploy, task_id):
     stack = deploy("keys", Authorization="ApiKey", MemorySize="512")
     stage = "live"
     key = stack.cloud.client("apigateway").get_api_key(apiKey=stack.outputs["ApiKeyId"], includeValue=True)["value"]
-    for operation in OPERATIONS:
-        path = operation.path.replace("{id}", "some-task")
+    for operation in CLOSED:
         for headers in ({}, {"x-api-key": "not a key"}):
-            assert stack.request(operation.method, path, headers=headers, stage=stage).status_code == 403
+            refused = stack.request(operation.method, path_of(operation), headers=headers, stage=stage)
+            assert refused.status_code == 403, operation
     headers = {"x-api-key": key}
     made = stack.request("POST", "/tasks", {"code": REFERENCE, "id": task_id}, headers=headers, stage=stage)
     assert made.status_code == 201, made.text
@@ -652,6 +449,13 @@ def test_with_keys_nothing_is_open_without_one(deploy, task_id):
         task = stack.request("POST", f"/tasks/{task_id}/resume", body, headers=headers, stage=stage).json()
     assert task["result"] == list(ANSWERS.values())
     assert stack.configuration("Api")["MemorySize"] == 512
+
+    code = {"code": "await waitForEvent('paid')", "id": f"{task_id}-2", "retain": 60}
+    stack.request("POST", "/tasks", code, headers=headers, stage=stage)
+    made = stack.request("POST", f"/tasks/{task_id}-2/events/paid/url", headers=headers, stage=stage).json()
+    assert made["url"].endswith(f"/{stage}/events/{made['token']}")
+    assert stack.request("POST", f"/events/{made['token']}", 7, stage=stage).status_code == 202
+    assert stack.request("GET", f"/tasks/{task_id}-2", headers=headers, stage=stage).json()["result"] == 7
 
 
 def test_with_tokens_nothing_is_open_without_one_and_the_stack_can_be_changed_and_removed(deploy, cloud, task_id):
@@ -667,10 +471,10 @@ def test_with_tokens_nothing_is_open_without_one_and_the_stack_can_be_changed_an
         "JwtAudience": client["ClientId"],
     }
     stack = deploy("tokens", **parameters)
-    for operation in OPERATIONS:
-        path = operation.path.replace("{id}", "some-task")
+    for operation in CLOSED:
         for headers in ({}, {"authorization": "Bearer not.a.token"}):
-            assert stack.request(operation.method, path, headers=headers, stage="$default").status_code == 401
+            refused = stack.request(operation.method, path_of(operation), headers=headers, stage="$default")
+            assert refused.status_code == 401, operation
     cognito.admin_create_user(UserPoolId=pool, Username="alice")
     cognito.admin_set_user_password(UserPoolId=pool, Username="alice", Password="Correct-Horse-1", Permanent=True)
     login = cognito.initiate_auth(

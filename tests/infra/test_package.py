@@ -186,10 +186,19 @@ def test_the_compiled_guest_asks_nothing_of_the_processor_that_not_all_have(pack
 
 def test_it_has_nothing_that_is_not_used(package):
     services = [path.name for path in (package / "botocore" / "data").iterdir() if path.is_dir()]
-    assert sorted(services) == ["dynamodb", "s3"]
+    assert sorted(services) == ["dynamodb", "s3", "scheduler", "secretsmanager", "sqs"]
     top = {path.name for path in package.iterdir()}
-    assert not top & {"bin", "boto3", "click", "httpx", "pip", "rich", "setuptools", "uvicorn"}
+    assert not top & {"bin", "boto3", "click", "pip", "rich", "setuptools", "uvicorn"}
     assert not {path.name for path in package.rglob("*")} & {"tests", "RECORD"}
+
+
+def test_its_libraries_end_with_what_is_loaded_of_them_and_compiled_guests_are_whole(package):
+    """By what the headers of each file say: where its sections are, and how many (0x28, 0x3c in ELF files)."""
+    for path in package.rglob("*"):
+        if path.suffix in (".so", ".cwasm"):
+            content = path.read_bytes()
+            sections = int.from_bytes(content[0x28:0x30], "little"), int.from_bytes(content[0x3C:0x3E], "little")
+            assert (sections == (0, 0)) is (path.suffix == ".so"), path
 
 
 def test_versions_of_its_parts_can_be_read(package):

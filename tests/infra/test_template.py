@@ -24,27 +24,63 @@ GLOBALS = load(ROOT_TEMPLATE)["Globals"]["Function"]
 TABLE = {"Fn::GetAtt": "TaskTable.Arn"}
 INDEX = {"Fn::Sub": "${TaskTable.Arn}/index/by-status"}
 OBJECTS = {"Fn::Sub": "${StateBucket.Arn}/*"}
+QUEUE = {"Fn::GetAtt": "DriverQueue.Arn"}
+DEAD_LETTERS = {"Fn::GetAtt": "DriverDeadLetters.Arn"}
+KEY = {"Fn::GetAtt": "SigningKey.Id"}
+WAKES = {"Fn::Sub": "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule/${WakeGroup}/*"}
+SCHEDULER = {"Fn::GetAtt": "SchedulerRole.Arn"}
 
-# Of each function: what it may do, where. What each needs is found by tests/infra/test_deploy.py, with IAM enforced.
+READ_MESSAGES = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
+
+# Of each function: where it may do what, besides its logs. What each needs is found by tests/infra/test_deploy.py, with
+# IAM enforced; and what Lambda needs to read a queue is in its guide ("Configuring an execution role", Amazon SQS).
 ALLOWED = {
-    "ExecuteFunction": {
-        "dynamodb": {"DeleteItem", "GetItem", "PutItem"},
-        "s3": {"GetObject", "PutObject"},
-    },
-    "ResumeFunction": {
-        "dynamodb": {"DeleteItem", "GetItem", "PutItem", "UpdateItem"},
-        "s3": {"DeleteObject", "GetObject", "PutObject"},
-    },
-    "TaskFunction": {
-        "dynamodb": {"BatchGetItem", "DeleteItem", "GetItem", "PutItem"},
-        "index": {"Query"},
-        "s3": {"DeleteObject", "GetObject"},
-    },
-    "ApiFunction": {
-        "dynamodb": {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "UpdateItem"},
-        "index": {"Query"},
-        "s3": {"DeleteObject", "GetObject", "PutObject"},
-    },
+    "ExecuteFunction": [
+        (TABLE, {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"}),
+        (OBJECTS, {"s3:GetObject", "s3:PutObject"}),
+        (QUEUE, {"sqs:SendMessage"}),
+    ],
+    "ResumeFunction": [
+        (TABLE, {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}),
+        (OBJECTS, {"s3:DeleteObject", "s3:GetObject", "s3:PutObject"}),
+        (QUEUE, {"sqs:SendMessage"}),
+    ],
+    "TaskFunction": [
+        (TABLE, {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"}),
+        (INDEX, {"dynamodb:Query"}),
+        (OBJECTS, {"s3:DeleteObject", "s3:GetObject"}),
+    ],
+    "ApiFunction": [
+        (
+            TABLE,
+            {
+                "dynamodb:BatchGetItem",
+                "dynamodb:DeleteItem",
+                "dynamodb:GetItem",
+                "dynamodb:PutItem",
+                "dynamodb:UpdateItem",
+            },
+        ),
+        (INDEX, {"dynamodb:Query"}),
+        (OBJECTS, {"s3:DeleteObject", "s3:GetObject", "s3:PutObject"}),
+        (QUEUE, {"sqs:SendMessage"}),
+        (KEY, {"secretsmanager:GetSecretValue"}),
+    ],
+    "DriverFunction": [
+        (TABLE, {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}),
+        (OBJECTS, {"s3:DeleteObject", "s3:GetObject", "s3:PutObject"}),
+        (QUEUE, {*READ_MESSAGES, "sqs:ChangeMessageVisibility", "sqs:SendMessage"}),
+        (DEAD_LETTERS, {"sqs:SendMessage"}),
+        (WAKES, {"scheduler:CreateSchedule"}),
+        (SCHEDULER, {"iam:PassRole"}),
+        (KEY, {"secretsmanager:GetSecretValue"}),
+    ],
+    "DeadLetterFunction": [
+        (TABLE, {"dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}),
+        (OBJECTS, {"s3:DeleteObject", "s3:GetObject", "s3:PutObject"}),
+        (DEAD_LETTERS, READ_MESSAGES),
+        (QUEUE, {"sqs:SendMessage"}),
+    ],
 }
 
 
@@ -72,9 +108,7 @@ def test_a_function_may_do_what_it_needs_and_no_more(function):
         for action in listed(statement["Action"])
         for resource in listed(statement["Resource"])
     ]
-    expected = [(f"dynamodb:{action}", TABLE) for action in ALLOWED[function]["dynamodb"]]
-    expected += [(f"dynamodb:{action}", INDEX) for action in ALLOWED[function].get("index", ())]
-    expected += [(f"s3:{action}", OBJECTS) for action in ALLOWED[function]["s3"]]
+    expected = [(action, resource) for resource, actions in ALLOWED[function] for action in actions]
     expected += [(f"logs:{action}", logs) for action in ("CreateLogStream", "PutLogEvents")]
     assert sorted(map(str, allowed)) == sorted(map(str, expected))
 
@@ -90,11 +124,29 @@ def test_tracing_adds_the_two_calls_of_x_ray_which_has_no_resources(function):
 def test_every_function_has_a_role_of_its_own_that_only_lambda_assumes():
     assert set(FUNCTIONS) == set(ALLOWED)
     roles = [role_of(function) for function in FUNCTIONS]
-    assert sorted(roles) == sorted(resources(ROOT_TEMPLATE, "AWS::IAM::Role"))
+    assert sorted([*roles, "SchedulerRole"]) == sorted(resources(ROOT_TEMPLATE, "AWS::IAM::Role"))
     for role in roles:
         assert set(properties(role)) == {"AssumeRolePolicyDocument", "Policies"}
         (trust,) = properties(role)["AssumeRolePolicyDocument"]["Statement"]
         assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+def test_a_schedule_may_send_to_the_drivers_queue_and_only_one_of_this_group_and_account_may():
+    (trust,) = properties("SchedulerRole")["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert trust["Condition"] == {
+        "StringEquals": {
+            "aws:SourceAccount": {"Ref": "AWS::AccountId"},
+            "aws:SourceArn": {"Fn::GetAtt": "WakeGroup.Arn"},
+        }
+    }
+    (statement,) = statements("SchedulerRole", traced=True)
+    assert (statement["Action"], statement["Resource"]) == ("sqs:SendMessage", QUEUE)
+
+
+def test_the_schedulers_role_is_given_to_nobody_but_the_scheduler():
+    (passed,) = (each for each in statements("DriverRole", traced=False) if each["Action"] == "iam:PassRole")
+    assert passed["Condition"] == {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}
 
 
 def test_no_statement_allows_a_wildcard_but_those_named_here():
@@ -104,7 +156,7 @@ def test_no_statement_allows_a_wildcard_but_those_named_here():
                 continue
             assert not [action for action in listed(statement["Action"]) if "*" in action]
             wild = [each for each in listed(statement.get("Resource", [])) if "*" in str(each)]
-            assert wild in ([], [OBJECTS]) or (wild, statement["Sid"]) == (["*"], "Traces")
+            assert wild in ([], [OBJECTS], [WAKES]) or (wild, statement["Sid"]) == (["*"], "Traces")
 
 
 def test_api_gateway_may_call_the_function_for_its_own_api_only():
@@ -156,8 +208,14 @@ def test_a_parameter_that_changes_a_function_makes_a_version_of_it(function):
     assert parameters - {"Architecture"} == set(re.findall(r"\$\{(\w+)\}", description))
 
 
+def variables(function):
+    """Those of a function, with what all functions have."""
+    own = FUNCTIONS[function]["Properties"].get("Environment", {}).get("Variables", {})
+    return {**GLOBALS["Environment"]["Variables"], **own}
+
+
 def test_environment_variables_are_those_that_the_handlers_read():
-    given = {name for name in GLOBALS["Environment"]["Variables"] if name != "SEQUENTIAL_CACHE_DIR"}
+    given = {name for function in FUNCTIONS for name in variables(function)}
     sources = [*(ROOT / "handlers").glob("*.py"), ROOT / "sequential_core" / "storage" / "url.py"]
     read = {
         node.value
@@ -167,8 +225,19 @@ def test_environment_variables_are_those_that_the_handlers_read():
         and isinstance(node.value, str)
         and re.fullmatch(r"(SEQUENTIAL|POWERTOOLS)_[A-Z_]+", node.value)
     }
+    # Only a test lets the driver call the machine that it is on.
+    read.remove("SEQUENTIAL_DRIVER_LOOPBACK")
     # powertools reads these three itself.
     assert given == read | {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
+
+
+def test_whoever_may_schedule_or_sign_is_told_with_what_and_nobody_else_is():
+    schedulers = {"SEQUENTIAL_SCHEDULE_GROUP", "SEQUENTIAL_SCHEDULER_ROLE", "SEQUENTIAL_DRIVER_QUEUE_ARN"}
+    for function, allowed in ALLOWED.items():
+        given, resources = variables(function), [resource for resource, _ in allowed]
+        assert (schedulers <= given.keys()) is (WAKES in resources)
+        assert ("SEQUENTIAL_SIGNING_KEY_SECRET" in given) is (KEY in resources)
+        assert given["SEQUENTIAL_DRIVER_QUEUE"] == {"Ref": "DriverQueue"}
 
 
 def test_the_storage_is_the_table_and_the_bucket(monkeypatch):
@@ -201,7 +270,82 @@ def test_every_log_group_expires():
 
 def test_no_answer_takes_longer_than_api_gateway_waits():
     timeouts = {name: entry["Properties"]["Timeout"] for name, entry in FUNCTIONS.items()}
-    assert timeouts == {"ExecuteFunction": 60, "ResumeFunction": 60, "TaskFunction": 60, "ApiFunction": 29}
+    assert {timeouts.pop(name) for name in ("ExecuteFunction", "ResumeFunction", "TaskFunction")} == {60}
+    assert timeouts.pop("ApiFunction") == 29
+    assert timeouts == {"DriverFunction": 120, "DeadLetterFunction": 60}  # nobody waits for these
+
+
+# --- Driven tasks ---
+
+
+def source_of(function):
+    (event,) = FUNCTIONS[function]["Properties"]["Events"].values()
+    assert event["Type"] == "SQS"
+    return event["Properties"]
+
+
+@pytest.mark.parametrize(
+    ("function", "queue"), [("DriverFunction", "DriverQueue"), ("DeadLetterFunction", "DriverDeadLetters")]
+)
+def test_a_queue_is_read_in_batches_of_which_parts_may_fail(function, queue):
+    source = source_of(function)
+    assert source["Queue"] == {"Fn::GetAtt": f"{queue}.Arn"}
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert properties(queue)["VisibilityTimeout"] == 6 * FUNCTIONS[function]["Properties"]["Timeout"]
+    assert properties(queue)["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert properties(queue)["SqsManagedSseEnabled"] is True
+
+
+def test_how_many_tasks_are_driven_at_once_can_be_chosen():
+    source, parameters = source_of("DriverFunction"), load(ROOT_TEMPLATE)["Parameters"]
+    assert source["BatchSize"] == {"Ref": "DriverBatchSize"}
+    assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "DriverConcurrency"}}
+    # What Lambda takes, and what the handler has threads for.
+    assert (parameters["DriverConcurrency"]["MinValue"], parameters["DriverConcurrency"]["MaxValue"]) == (2, 1000)
+    assert parameters["DriverBatchSize"]["MaxValue"] == constant("driver", "_AT_ONCE") == 10
+
+
+def constant(module, name):
+    """What a module of handlers assigns to a name."""
+    (value,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / "handlers" / f"{module}.py").read_text()).body
+        if isinstance(node, ast.Assign) and [getattr(target, "id", None) for target in node.targets] == [name]
+    )
+    return value
+
+
+def test_a_message_that_fails_ten_times_is_given_up_and_only_this_queues_messages_are():
+    redrive = properties("DriverQueue")["RedrivePolicy"]
+    assert redrive["deadLetterTargetArn"] == DEAD_LETTERS
+    assert redrive["maxReceiveCount"] == constant("driver", "MOST_TIMES") == 10
+    allowed = properties("DriverDeadLetters")["RedriveAllowPolicy"]
+    assert allowed["redrivePermission"] == "byQueue"
+    (source,) = allowed["sourceQueueArns"]
+    assert source["Fn::Sub"].endswith(f":{properties('DriverQueue')['QueueName']['Fn::Sub']}")
+
+
+def test_the_driver_may_send_itself_messages_for_ever():
+    """Lambda ends what looks like a loop at the 16th message."""
+    assert FUNCTIONS["DriverFunction"]["Properties"]["RecursiveLoop"] == "Allow"
+
+
+def test_the_queues_are_only_for_tls():
+    policy = properties("DriverQueuesPolicy")
+    assert policy["Queues"] == [{"Ref": name} for name in resources(ROOT_TEMPLATE, "AWS::SQS::Queue")]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Resource"]) == ("Deny", [QUEUE, DEAD_LETTERS])
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert set(statement["Action"]) == {"sqs:ReceiveMessage", "sqs:SendMessage"}
+
+
+def test_the_signing_key_is_random_and_longer_than_what_it_makes():
+    generated = properties("SigningKey")["GenerateSecretString"]
+    assert generated == {"PasswordLength": 64, "ExcludePunctuation": True}  # 6 bits a character, 384 in all
+
+
+def test_nothing_is_kept_in_memory_for_the_function_that_is_hardly_ever_called():
+    assert FUNCTIONS["DeadLetterFunction"]["Properties"]["SnapStart"] == {"ApplyOn": "None"}
 
 
 # --- Data ---
@@ -262,17 +406,49 @@ def routes():
     return {name: entry["Properties"] for name, entry in resources(HTTP, "AWS::ApiGatewayV2::Route").items()}
 
 
-@pytest.mark.parametrize("name", routes())
-def test_no_route_is_open(name):
+#: Whoever has such a URL may call it, whose token the function checks.
+SIGNED = "POST /events/{token}"
+
+
+@pytest.mark.parametrize("name", [name for name in routes() if name != "SignedEventRoute"])
+def test_no_route_is_open_but_that_of_signed_urls(name):
     route = routes()[name]
     assert chosen(route["AuthorizationType"], UsesJwt=True) == "JWT"
     assert chosen(route["AuthorizerId"], UsesJwt=True) == {"Ref": "JwtAuthorizer"}
     assert chosen(route["AuthorizationType"], UsesJwt=False) == "AWS_IAM"
 
 
-def test_no_method_of_the_rest_api_is_without_a_key():
-    for method in resources(REST, "AWS::ApiGateway::Method").values():
-        assert method["Properties"]["ApiKeyRequired"] is True
+def test_the_route_of_signed_urls_is_open():
+    route = routes()["SignedEventRoute"]
+    assert (route["RouteKey"], route["AuthorizationType"]) == (SIGNED, "NONE")
+    assert "AuthorizerId" not in route
+
+
+def test_no_method_of_the_rest_api_is_without_a_key_but_that_of_signed_urls():
+    methods = {name: entry["Properties"] for name, entry in resources(REST, "AWS::ApiGateway::Method").items()}
+    signed = methods.pop("SignedEventMethod")
+    assert (signed["HttpMethod"], signed["ResourceId"], signed["ApiKeyRequired"]) == (
+        "POST",
+        {"Ref": "SignedEvent"},
+        False,
+    )
+    parts, place = [], signed["ResourceId"]
+    while place != {"Fn::GetAtt": "Api.RootResourceId"}:
+        resource = resources(REST, "AWS::ApiGateway::Resource")[place["Ref"]]["Properties"]
+        parts.append(resource["PathPart"])
+        place = resource["ParentId"]
+    assert parts == ["{token}", "events"]
+    for method in methods.values():
+        assert method["ApiKeyRequired"] is True
+
+
+def test_access_logs_have_no_path_since_that_of_a_signed_url_is_its_authority():
+    formats = [
+        resources(HTTP, "AWS::ApiGatewayV2::Stage")["Stage"]["Properties"]["AccessLogSettings"]["Format"],
+        resources(REST, "AWS::ApiGateway::Stage")["Stage"]["Properties"]["AccessLogSetting"]["Format"],
+    ]
+    for each in formats:
+        assert "$context.path" not in each
 
 
 def test_callers_sign_with_iam_unless_something_else_is_chosen():
@@ -322,6 +498,24 @@ def test_there_are_alarms_for_errors_throttles_duration_and_conflicts():
     watched = {entry["Properties"]["MetricName"] for entry in alarms().values()}
     assert {"Errors", "Throttles", "Duration", "Conflicts", "5xx", "5XXError", "SystemErrors"} <= watched
     assert {"ReadThrottleEvents", "WriteThrottleEvents"} <= watched
+    assert {"ApproximateAgeOfOldestMessage", "NumberOfMessagesReceived", "InvocationDroppedCount"} <= watched
+
+
+def test_the_driver_is_watched_by_the_age_of_its_messages_the_dead_letters_and_lost_wakes():
+    def watched(name):
+        made = resources(MONITORING, "AWS::CloudWatch::Alarm")[name]["Properties"]
+        (dimension,) = made["Dimensions"]
+        return made["MetricName"], dimension["Value"]["Ref"], made["Threshold"]
+
+    assert watched("DriverAge") == (
+        "ApproximateAgeOfOldestMessage",
+        "DriverQueue",
+        {"Ref": "DriverAgeAlarmSeconds"},
+    )
+    assert watched("DeadLetters") == ("NumberOfMessagesReceived", "DriverDeadLetters", 1)
+    assert watched("DroppedWakes") == ("InvocationDroppedCount", "WakeGroup", 1)
+    # A message may be delayed for 900 s, and nobody promises that its age begins then.
+    assert load(ROOT_TEMPLATE)["Parameters"]["DriverAgeAlarmSeconds"]["Default"] == 900 + 300
 
 
 def test_silence_is_no_alarm_and_an_alarm_is_sent_if_there_is_somebody_to_tell():
@@ -332,12 +526,14 @@ def test_silence_is_no_alarm_and_an_alarm_is_sent_if_there_is_somebody_to_tell()
         assert chosen(made["AlarmActions"], HasTopic=False) == {"Ref": "AWS::NoValue"}
 
 
-def test_every_function_is_watched_with_four_fifths_of_its_own_timeout():
+def test_every_function_is_watched_with_four_fifths_of_its_own_timeout_and_the_driver_with_more():
     nested = resources(MONITORING, STACK)
     watched = {entry["Properties"]["Parameters"]["Function"]["Ref"]: entry for entry in nested.values()}
     assert set(watched) == set(FUNCTIONS)
     for name, entry in watched.items():
-        expected = FUNCTIONS[name]["Properties"]["Timeout"] * 800
+        timeout = FUNCTIONS[name]["Properties"]["Timeout"]
+        # The driver works until 15 s are left, and has those to end.
+        expected = (timeout - 5) * 1000 if name == "DriverFunction" else timeout * 800
         assert entry["Properties"]["Parameters"]["DurationThreshold"] == expected
 
 
@@ -351,6 +547,7 @@ def test_our_own_metrics_are_those_that_the_handlers_write():
     }
     assert alarmed
     assert alarmed | {"Paused", "Completed", "Failed", "HopMilliseconds", "StateBytes", "ColdStart"} <= written
+    assert {"Drives", "FailedDrives", "DeadLetters", "LateMilliseconds"} <= written
     assert {"Sequential", "sequential"} <= written
 
 
@@ -363,7 +560,7 @@ def test_the_dashboard_is_json(uses_api_keys):
         made = chosen(value, UsesApiKeys=uses_api_keys)
         text = text.replace(f"${{{name}}}", made["Fn::Sub"] if isinstance(made, dict) else made)
     board = json.loads(re.sub(r"\$\{[\w:]+\}", "name", text))
-    assert len(board["widgets"]) == 7
+    assert len(board["widgets"]) == 9
 
 
 # --- The templates themselves ---
