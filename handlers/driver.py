@@ -12,6 +12,7 @@ import contextlib
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -79,13 +80,16 @@ def _take(record: SQSRecord, seconds: float) -> None:
         # It will never be better, and there is no task to end.
         telemetry.logger.error("a message that is none of ours was dropped", extra={"error": str(error)})
         return
+    if message.token is None:
+        # Its own in each delivery: one that comes again before its claim is over goes on with what it has claimed.
+        message = replace(message, token=record.message_id)
     times = int(record.attributes.approximate_receive_count)
     if times == 1:
         sent = int(record.attributes.sent_timestamp) / 1000
         telemetry.drive_began(max(time.time() - sent - message.delay_seconds, 0))
     try:
         _equip()
-        take(message, seconds)
+        take(message, seconds, came_before=times > 1)
     except Exception as error:
         told = problems.report(error, __name__)
         telemetry.drive_failed(message.task_id, type(error).__name__, times)
@@ -97,18 +101,19 @@ def _take(record: SQSRecord, seconds: float) -> None:
         raise
 
 
-def take(message: Message, seconds: float) -> None:
+def take(message: Message, seconds: float, *, came_before: bool = False) -> None:
     """Does what is to be done about a message, and sends what has to come after.
 
     Args:
         message: the message.
         seconds: how long it may take.
+        came_before: whether it was received before, and not deleted.
 
     Raises:
         StateError, StorageError, RetryableError: it could not be done; it can be tried again.
     """
     task = _flow.revisioned().load(message.task_id)
-    match next_step(message, task, _flow.now()):
+    match next_step(message, task, _flow.now(), came_before=came_before):
         case Step.DRIVE:
             standing = driver.drive(message.task_id, token=message.token, seconds=seconds)
             match standing:

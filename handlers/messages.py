@@ -96,13 +96,14 @@ class Step(enum.Enum):
     LATER = enum.auto()
 
 
-def next_step(message: Message, task: Task | None, now: datetime) -> Step:
+def next_step(message: Message, task: Task | None, now: datetime, *, came_before: bool = False) -> Step:
     """What the driver does: nothing, drives the task, or sends a wake for when it is due.
 
     Args:
         message: the message.
         task: as it is stored; None: it is not.
         now: the present.
+        came_before: whether it was received before, and not deleted.
     """
     drive = None if task is None else task.drive
     if drive is None or drive.due_at is None:
@@ -112,9 +113,10 @@ def next_step(message: Message, task: Task | None, now: datetime) -> Step:
         return Step.DRIVE if message.token == drive.claim else Step.NOTHING
     if drive.due_at <= now:
         return Step.DRIVE
-    # Whoever has given the task another instant has sent another wake. A turn, or the watchdog, comes here if its
-    # sender has died before it could; then a wake too many does no harm.
-    return Step.WAKE if message.due_at in (None, drive.due_at) else Step.NOTHING
+    # Whoever has given the task another instant has sent another wake. But a turn, or the watchdog, comes here if its
+    # sender has died before it could; and what comes again, if the function that had it died before it could. Then a
+    # wake too many does no harm: the first one gives the task another instant, and the others find that.
+    return Step.WAKE if came_before or message.due_at in (None, drive.due_at) else Step.NOTHING
 
 
 def last_step(message: Message, task: Task | None, now: datetime) -> Step:
