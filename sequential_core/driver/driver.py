@@ -127,19 +127,22 @@ class Driver:
         self._lease = lease
         self._most_timeout = most_timeout
 
-    def drive(self, task_id: str, *, token: str | None = None, seconds: float = math.inf) -> Standing:
+    def drive(
+        self, task_id: str, *, token: str | None = None, seconds: float = math.inf, task: Task | None = None
+    ) -> Standing:
         """Drives a task as far as it gets.
 
         Args:
             task_id: which one.
             token: of its claim, if whoever calls was given it.
             seconds: for how long; a request is only begun if its timeout is over by then.
+            task: as it was loaded a moment ago; None: it is loaded.
 
         Raises:
             StateError: the stored state cannot be resumed here.
             StorageError, RetryableError: the task could not be loaded or kept. It is as it was saved last.
         """
-        return _Run(self, task_id, token or self.new_token(), seconds).drive()
+        return _Run(self, task_id, token or self.new_token(), seconds).drive(task)
 
     @staticmethod
     def new_token() -> str:
@@ -182,8 +185,8 @@ class _Run:
         self._retries: dict[int, Retry] | None = None
         self._hop_seconds = 0.0
 
-    def drive(self) -> Standing:
-        task = self._keep.load(self._id)
+    def drive(self, task: Task | None) -> Standing:
+        task = task or self._keep.load(self._id)
         if task is not None and task.drive is not None:
             if task.drive.is_claimed(self._flow.now()) and task.drive.claim != self._token:
                 return Claimed(task)

@@ -84,6 +84,10 @@ def client(
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 max_pool_connections=_CONNECTIONS,
                 tcp_keepalive=True,
+                # A quarter of the CPU time of a call, and more than a hop takes: to put together anew, each time, who
+                # calls; and to check what this package has written.
+                user_agent="sequential",
+                parameter_validation=False,
             )
             with errors():
                 try:
