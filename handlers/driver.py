@@ -115,7 +115,7 @@ def take(message: Message, seconds: float, *, came_before: bool = False) -> None
     task = _flow.revisioned().load(message.task_id)
     match next_step(message, task, _flow.now(), came_before=came_before):
         case Step.DRIVE:
-            standing = driver.drive(message.task_id, token=message.token, seconds=seconds)
+            standing = driver.drive(message.task_id, token=message.token, seconds=seconds, task=task)
             match standing:
                 case Waiting(task) if task.drive is not None and task.drive.due_at is not None:
                     _queue.wake(task)
