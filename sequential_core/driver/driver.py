@@ -128,7 +128,13 @@ class Driver:
         self._most_timeout = most_timeout
 
     def drive(
-        self, task_id: str, *, token: str | None = None, seconds: float = math.inf, task: Task | None = None
+        self,
+        task_id: str,
+        *,
+        token: str | None = None,
+        seconds: float = math.inf,
+        gives_way: Callable[[], bool] = lambda: False,
+        task: Task | None = None,
     ) -> Standing:
         """Drives a task as far as it gets.
 
@@ -136,13 +142,14 @@ class Driver:
             task_id: which one.
             token: of its claim, if whoever calls was given it.
             seconds: for how long; a request is only begun if its timeout is over by then.
+            gives_way: whether it is to begin nothing more, since others wait; it is asked again and again.
             task: as it was loaded a moment ago; None: it is loaded.
 
         Raises:
             StateError: the stored state cannot be resumed here.
             StorageError, RetryableError: the task could not be loaded or kept. It is as it was saved last.
         """
-        return _Run(self, task_id, token or self.new_token(), seconds).drive(task)
+        return _Run(self, task_id, token or self.new_token(), seconds, gives_way).drive(task)
 
     @staticmethod
     def new_token() -> str:
@@ -173,13 +180,14 @@ class _Result:
 class _Run:
     """One call of `drive`."""
 
-    def __init__(self, driver: Driver, task_id: str, token: str, seconds: float) -> None:
+    def __init__(self, driver: Driver, task_id: str, token: str, seconds: float, gives_way: Callable[[], bool]) -> None:
         self._driver = driver
         self._flow = driver.flow
         self._keep = driver.flow.revisioned()
         self._id = task_id
         self._token = token
         self._until = time.monotonic() + seconds
+        self._gives_way = gives_way
         self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
         self._begun: set[int] = set()
         self._retries: dict[int, Retry] | None = None
@@ -216,7 +224,7 @@ class _Run:
         assert task.paused_state is not None, "it is paused"
         if (limit := _passed_limit(task, drive, now)) is not None:
             return self._flow.hops.end(self._keep, task, limit, drive_as=self._mine_or_left)
-        is_over = not self._under_way(task) and (self._driver.stopping or time.monotonic() >= self._until)
+        is_over = not self._under_way(task) and (self._is_stopping() or time.monotonic() >= self._until)
         if task.paused_state.wake_at is not None and task.paused_state.wake_at <= now:
             # Else a program whose timers are always due would never let go.
             return self._yield(task, drive) if is_over else self._hop(task, self._answers(task, drive, wait=0))
@@ -261,7 +269,10 @@ class _Run:
     def _has_time(self, drive: Drive) -> bool:
         """Whether what is begun now is over in time."""
         left = self._until - time.monotonic()
-        return not self._driver.stopping and left > self._driver.policy(drive).timeout.total_seconds()
+        return not self._is_stopping() and left > self._driver.policy(drive).timeout.total_seconds()
+
+    def _is_stopping(self) -> bool:
+        return self._driver.stopping or self._gives_way()
 
     def _seconds_to_wait(self, task: Task, drive: Drive, now: datetime) -> float:
         """Until there is something to do besides what is under way: a timer, another attempt, the end of the task."""

@@ -24,6 +24,9 @@ from sequential_core.storage.base import RevisionedStorage
 # How many tasks are driven at once. Mostly they wait for servers.
 _AT_A_TIME = 32
 
+# A task that always has something to do is driven for so long while others wait; then it is their turn.
+_TURN_SECONDS = 10.0
+
 # How often a storage is asked what is due: one with an index, and one that walks all tasks, as DynamoDB does. What this
 # process itself has left or was told of is known without asking.
 _ASK_SECONDS = 0.25
@@ -43,6 +46,7 @@ class Worker:
         at_a_time: how many tasks are driven at once.
         ask_seconds: how often the storage is asked what is due; None: four times a second if it has an index of that,
             or else once a minute.
+        turn_seconds: how long a task is driven at least, when others wait and as many as may be are driven.
         clock: counts seconds, for waits between failures.
     """
 
@@ -52,11 +56,13 @@ class Worker:
         *,
         at_a_time: int = _AT_A_TIME,
         ask_seconds: float | None = None,
+        turn_seconds: float = _TURN_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._driver = driver
         self._at_a_time = at_a_time
         self._ask_seconds = _usual_ask_seconds(driver) if ask_seconds is None else ask_seconds
+        self._turn_seconds = turn_seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._driven: dict[str, str] = {}  # ids to tokens
@@ -141,6 +147,13 @@ class Worker:
     def _is_free(self, task_id: str) -> bool:
         return task_id not in self._driven and task_id not in self._not_before
 
+    def _is_waited_for(self) -> bool:
+        """Whether a task is due that cannot be begun before another one is left."""
+        now = self._driver.flow.now()
+        with self._lock:
+            is_full = len(self._driven) >= self._at_a_time
+            return is_full and any(at <= now and self._is_free(task_id) for task_id, at in self._known.items())
+
     def _begin_what_is_due(self) -> None:
         now = self._driver.flow.now()
         with self._lock:
@@ -163,7 +176,10 @@ class Worker:
 
     def _drive(self, task_id: str, token: str) -> None:
         try:
-            standing = self._driver.drive(task_id, token=token)
+            until = self._clock() + self._turn_seconds
+            standing = self._driver.drive(
+                task_id, token=token, gives_way=lambda: self._clock() >= until and self._is_waited_for()
+            )
             if isinstance(standing, Yielded):
                 let_go(self._driver.flow, task_id, token)
             self._note(standing.task)

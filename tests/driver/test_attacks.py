@@ -11,8 +11,9 @@ import httpx
 import pytest
 from driver.programs import Driven, answer
 
+from sequential_core import MemoryStorage, SequentialFlow
 from sequential_core.drive import Policy
-from sequential_core.driver import Fetcher, Rules
+from sequential_core.driver import Driver, Fetcher, Rules, Worker
 from sequential_core.driver.addresses import transport
 from sequential_core.errors import TooManyEventsError
 from sequential_core.model import PendingRequest, ValueAnswer
@@ -230,6 +231,21 @@ def test_an_attempt_that_is_due_and_has_no_place_is_waited_for_without_looking_a
     task = driven.run("(await Promise.all([...Array(9).keys()].map((i) => fetch(`https://api.test/${i}`)))).length")
     assert task.result == 9
     assert looks < 50
+
+
+def test_a_task_that_always_has_something_to_do_gives_way_to_one_that_waits():
+    flow = SequentialFlow(MemoryStorage())
+    called = threading.Event()
+    flow.tool("called")(lambda _: called.set())
+    busy = flow.execute("for (;;) await new Promise((go) => setTimeout(go, 5))", drive=True)
+    worker = Worker(Driver(flow), at_a_time=1, ask_seconds=0.01, turn_seconds=0.05)
+    worker.start()
+    try:
+        flow.execute("await callTool('called')", drive=True)
+        assert called.wait(10)
+        assert flow.get_task(busy.id).status == "paused"
+    finally:
+        worker.stop()
 
 
 # --- Callers -----------------------------------------------------------------------------------------
