@@ -192,9 +192,11 @@ class _Run:
         self._begun: set[int] = set()
         self._retries: dict[int, Retry] | None = None
         self._hop_seconds = 0.0
+        self._created_at: datetime | None = None
 
     def drive(self, task: Task | None) -> Standing:
         task = task or self._keep.load(self._id)
+        self._created_at = None if task is None else task.created_at
         if task is not None and task.drive is not None:
             if task.drive.is_claimed(self._flow.now()) and task.drive.claim != self._token:
                 return Claimed(task)
@@ -205,7 +207,8 @@ class _Run:
             try:
                 step = self._step(task, task.drive)
             except TaskConflictError:
-                task = self._keep.load(self._id)
+                found = self._look()
+                task = found if isinstance(found, Task) else None
                 if task is not None and task.drive is not None and self._is_anothers(task.drive):
                     return Claimed(task)
                 continue
@@ -423,7 +426,9 @@ class _Run:
         return self._flow.hops.put(self._keep, task, task, drive_as=drive_as)
 
     def _look(self) -> Task | Standing:
-        return self._keep.load(self._id) or Ended(None)
+        """The task as it is now. Another one with its id is not: it has requests of the same numbers."""
+        found = self._keep.load(self._id)
+        return Ended(None) if found is None or found.created_at != self._created_at else found
 
     # --- How the drive of a task is saved ---
 

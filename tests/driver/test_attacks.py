@@ -269,3 +269,20 @@ def test_events_for_waits_that_time_out_as_they_come_are_kept_up_to_the_limit():
     with pytest.raises(TooManyEventsError):
         driven.flow.send_event(task.id, "a1", "x" * 200_000)
     assert driven.flow.get_task(task.id) == task
+
+
+def test_the_answer_of_a_deleted_task_is_not_given_to_a_later_one_with_its_id():
+    driven = Driven()
+
+    def respond(request):
+        if request.url.path == "/first":
+            driven.flow.delete_task("same")
+            driven.clock.advance(timedelta(seconds=1))
+            driven.flow.execute("await fetch('https://api.test/second')", id="same", drive=True)
+        return answer(request.url.path)
+
+    driven.site.__init__(respond)
+    driven.flow.execute("await fetch('https://api.test/first')", id="same", drive=True)
+    driven.driver.drive("same")
+    task = driven.go_on(driven.flow.get_task("same"))
+    assert task.result == "/second"
