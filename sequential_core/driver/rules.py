@@ -29,6 +29,10 @@ _ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)", re.ASCII)
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f./]*:[0-9A-Fa-f:./]*)\](?::([0-9]{1,5}))?|([^:]+):([0-9]{1,5})", re.ASCII)
 _BLOCK = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f:./]*|[0-9]+(\.[0-9]+){3}(/[0-9.]+)?", re.ASCII)
 
+# A name has 253, and a wildcard and a port some more. A longer one may still be a name, of characters that IDNA drops;
+# and a policy is saved with its task at every hop.
+_MOST_CHARACTERS = 300
+
 _NOT_THIS_HOST = "the host may not be called"
 
 
@@ -113,6 +117,8 @@ def _parse_pattern(text: str) -> _Pattern:
     def invalid(problem: str) -> InvalidRequestError:
         return InvalidRequestError("pattern", f"{text[:100]!r} {problem}")
 
+    if len(text) > _MOST_CHARACTERS:
+        raise invalid("is too long")
     match = _WITH_PORT.fullmatch(text)
     host, digits = (match[1] or match[3], match[2] or match[4]) if match else (text, None)
     port = None if digits is None else int(digits)

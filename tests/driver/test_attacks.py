@@ -15,7 +15,7 @@ from sequential_core import MemoryStorage, SequentialFlow
 from sequential_core.drive import Policy
 from sequential_core.driver import Driver, Fetcher, Rules, Worker
 from sequential_core.driver.addresses import transport
-from sequential_core.errors import TooManyEventsError
+from sequential_core.errors import InvalidRequestError, TooManyEventsError
 from sequential_core.model import PendingRequest, ValueAnswer
 
 GET = PendingRequest(1, "http://api.test/")
@@ -286,3 +286,8 @@ def test_the_answer_of_a_deleted_task_is_not_given_to_a_later_one_with_its_id():
     driven.driver.drive("same")
     task = driven.go_on(driven.flow.get_task("same"))
     assert task.result == "/second"
+
+
+def test_a_pattern_of_characters_that_idna_drops_is_not_kept():
+    with pytest.raises(InvalidRequestError, match="too long"):
+        Rules(allow=(f"a{chr(0xAD) * 1000}.example.com",))
