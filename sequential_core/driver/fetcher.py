@@ -36,7 +36,7 @@ _MOST_CONTENT_TYPE = 1000
 _CHARSET = re.compile(r';\s*charset="?([0-9a-z_-]+)', re.IGNORECASE)
 
 # Those that web pages may be in (Encoding standard, 4.2), and other tables. Python knows others that are none of text,
-# or that take hours for some megabytes: punycode, idna. And it remembers each name that it does not know.
+# or that take minutes for some megabytes: punycode, idna. And it remembers each name that it does not know.
 _ENCODING = re.compile(
     r"utf-?(8|16|16-?[lb]e)|(us-)?ascii|latin-?1|iso-?8859-[0-9]{1,2}|(windows-|cp)[0-9]{3,4}|koi8-[ru]|macintosh"
     r"|shift[_-]jis|sjis|euc-?(jp|kr)|iso-2022-jp|gbk|gb2312|gb18030|big5(-hkscs)?|tis-620",

@@ -117,7 +117,7 @@ def test_a_server_that_says_a_little_now_and_then_has_no_more_time_than_others(m
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "raw_unicode_escape", "utf-7", "x" * 999])
 def test_only_charsets_of_text_are_decoded(charset):
-    """Two megabytes of punycode would take hours."""
+    """Of punycode 200 KB took six seconds, and more takes more than its share."""
     body = b"\\u0061+AGE-"
 
     def respond(_):
