@@ -1,4 +1,4 @@
-"""Tools of installed packages; what the code sees of tools is in test_driver.py."""
+"""Tools of installed packages; what the code sees of tools is in test_driving.py."""
 
 from importlib.metadata import EntryPoint
 
