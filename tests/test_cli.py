@@ -1,3 +1,5 @@
+import base64
+import hmac
 import json
 import os
 import re
@@ -349,14 +351,15 @@ def test_exec_leaves_a_driven_task_to_a_server(sequential):
         assert (refused.returncode, "--drive" in refused.stderr) == (2, True)
 
 
-def test_the_signing_key_is_made_once_and_is_of_nobody_else(sequential, environment, tmp_path):
+def test_the_key_of_callbacks_comes_of_a_key_that_is_made_once_and_is_of_nobody_else(sequential, environment, tmp_path):
     environment["XDG_DATA_HOME"] = str(tmp_path)
-    first = sequential("signing-key").stdout
+    first = sequential("callback-key").stdout
     assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=\n", first)
-    assert sequential("signing-key").stdout == first
+    assert sequential("callback-key").stdout == first
     assert stat.S_IMODE((tmp_path / "sequential" / "signing-key").stat().st_mode) == 0o600
     environment["SEQUENTIAL_SIGNING_KEY"] = "a text of thirty-two characters."
-    assert sequential("signing-key").stdout == "whsec_YSB0ZXh0IG9mIHRoaXJ0eS10d28gY2hhcmFjdGVycy4=\n"
+    digest = hmac.digest(b"a text of thirty-two characters.", b"sequential callbacks 1\n", "sha256")
+    assert sequential("callback-key").stdout == f"whsec_{base64.b64encode(digest).decode()}\n"
 
 
 def test_a_url_of_an_event_is_for_the_server(sequential, environment, tmp_path):

@@ -41,7 +41,7 @@ for _command in (
     tasks.list_tasks,
     tasks.remove,
     serving.serve,
-    serving.signing_key,
+    serving.callback_key,
 ):
     cli.add_command(_command)
 

@@ -59,13 +59,14 @@ def serve(
     )
 
 
-@click.command("signing-key")
-def signing_key() -> None:
+@click.command("callback-key")
+def callback_key() -> None:
     """Prints the key that callbacks are signed with, for those who receive them.
 
-    It is the one of SEQUENTIAL_SIGNING_KEY, or else of a file in the user's data directory, which is made if need be.
+    It comes of SEQUENTIAL_SIGNING_KEY, or else of a file in the user's data directory, which is made if need be.
     The form is that of Standard Webhooks: whsec_ and base64.
     """
     from sequential_core.driver.keys import signing_key, write_key
+    from sequential_core.driver.signing import callback_key
 
-    click.echo(write_key(signing_key()))
+    click.echo(write_key(callback_key(signing_key())))

@@ -10,7 +10,7 @@ from datetime import datetime
 from sequential_core.drive import Callback, Policy
 from sequential_core.driver.fetcher import Fetcher
 from sequential_core.driver.retries import CALLBACK_WAITS
-from sequential_core.driver.signing import webhook_headers
+from sequential_core.driver.signing import callback_key, webhook_headers
 from sequential_core.model import PendingRequest, Task
 
 # The name space of the ids of messages: the one of DNS names, and "callbacks.sequential".
@@ -26,13 +26,14 @@ def call_back(  # noqa: PLR0917  # what it takes to send something, each of its 
     """
     if signing_key is None:
         return replace(callback, next_at=None, problem="the installation has no signing key")
+    key = callback_key(signing_key)
     body = json.dumps(task.to_dict(include_vm_state=False), separators=(",", ":"))
     message_id = str(uuid.uuid5(_MESSAGES, f"{task.id}\n{task.created_at.isoformat()}"))
     request = PendingRequest(
         id=1,
         url=callback.url,
         method="POST",
-        headers={"content-type": "application/json", **webhook_headers(signing_key, message_id, body.encode(), now)},
+        headers={"content-type": "application/json", **webhook_headers(key, message_id, body.encode(), now)},
         body=body,
         redirect="error",
     )

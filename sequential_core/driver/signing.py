@@ -1,6 +1,7 @@
 """Signatures: of callbacks, so that their receiver knows who calls; of URLs that let their holder send one event.
 
-Both are HMAC-SHA256 with the installation's signing key, each in a form of its own, so that none passes for the other.
+Tokens are HMAC-SHA256 with the installation's signing key. Callbacks are signed with another key, which comes of it:
+whoever receives them has that one, and must not be able to make tokens.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sequential_core.model import Task
 LEAST_KEY_BYTES = 32
 
 _EVENT = b"sequential event 1\n"
+_CALLBACKS = b"sequential callbacks 1\n"
 _DIGEST_BYTES = 16
 
 # A longer token is none of ours: an id of 256 characters, of four bytes each, a name of 128, and the rest.
@@ -42,8 +44,20 @@ class EventToken:
     expires_at: datetime
 
 
+def callback_key(signing_key: bytes) -> bytes:
+    """The key of callbacks, which their receivers are given: a digest of the signing key, from which no way leads back."""
+    return hmac.digest(signing_key, _CALLBACKS, hashlib.sha256)
+
+
 def webhook_headers(key: bytes, message_id: str, body: bytes, now: datetime) -> dict[str, str]:
-    """The headers of a signed callback, as Standard Webhooks has them (standardwebhooks.com, "Signature scheme")."""
+    """The headers of a callback, signed as Standard Webhooks has it (standardwebhooks.com, "Signature scheme").
+
+    Args:
+        key: the `callback_key`.
+        message_id: the same in all attempts.
+        body: what is sent.
+        now: the present.
+    """
     timestamp = str(int(now.timestamp()))
     signed = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
     return {

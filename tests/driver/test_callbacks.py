@@ -11,6 +11,7 @@ import pytest
 from driver.programs import Driven, in_turn, reply
 
 from sequential_core.driver import Driver, Ended, Fetcher, Waiting
+from sequential_core.driver.signing import callback_key
 from sequential_core.errors import InvalidRequestError
 
 KEY = b"k" * 32
@@ -30,7 +31,7 @@ def test_the_outcome_is_posted_once_and_signed():
     assert (body["id"], body["status"], body["result"]) == (task.id, "completed", 7)
     assert "vmState" not in body
     signed = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.content
-    expected = base64.b64encode(hmac.new(KEY, signed, hashlib.sha256).digest()).decode()
+    expected = base64.b64encode(hmac.new(callback_key(KEY), signed, hashlib.sha256).digest()).decode()
     assert request.headers["webhook-signature"] == f"v1,{expected}"
     assert task.drive.callback.delivered_at == driven.clock()
     assert task.drive.due_at is None

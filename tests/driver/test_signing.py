@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sequential_core import MemoryStorage, create_flow
-from sequential_core.driver.signing import event_token, open_event_token, webhook_headers
+from sequential_core.driver.signing import callback_key, event_token, open_event_token, webhook_headers
 from sequential_core.errors import InvalidEventTokenError
 
 KEY = bytes(range(32))
@@ -104,3 +104,10 @@ def test_the_signature_of_a_callback_is_no_token(task):
     forged = base64.urlsafe_b64encode(base64.b64decode(signature)[:16] + data).rstrip(b"=").decode()
     with pytest.raises(InvalidEventTokenError):
         open_event_token(KEY, forged, NOW)
+
+
+def test_who_receives_callbacks_cannot_make_tokens(task):
+    key = callback_key(KEY)
+    assert len(key) == 32
+    with pytest.raises(InvalidEventTokenError):
+        open_event_token(KEY, event_token(key, task, "paid", LATER), NOW)

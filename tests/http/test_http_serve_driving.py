@@ -17,7 +17,7 @@ import pytest
 from http_clients import KEY, running_serve
 from http_server import running_server
 
-from sequential_core.driver.signing import webhook_headers
+from sequential_core.driver.signing import callback_key, webhook_headers
 from sequential_core.storage import SqliteStorage
 
 
@@ -134,7 +134,7 @@ def test_the_outcome_is_told_and_signed(serve, site):
     assert json.loads(body)["result"] == 7
     sent = {name.lower(): value for name, value in headers.items()}
     at = datetime.fromtimestamp(int(sent["webhook-timestamp"]), UTC)
-    signed = webhook_headers(KEY, sent["webhook-id"], body.encode(), at)
+    signed = webhook_headers(callback_key(KEY), sent["webhook-id"], body.encode(), at)
     assert {name: sent[name] for name in signed} == signed
     assert until(lambda: httpx.get(url).json()["drive"]["callback"]["deliveredAt"])
     assert len(site.seen) == 1
