@@ -45,7 +45,7 @@ class EventToken:
 
 
 def callback_key(signing_key: bytes) -> bytes:
-    """The key of callbacks, which their receivers are given: a digest of the signing key, from which no way leads back."""
+    """The key of callbacks, which their receivers are given: a digest, from which no way leads back."""
     return hmac.digest(signing_key, _CALLBACKS, hashlib.sha256)
 
 
