@@ -281,7 +281,7 @@ def _check_task(task, server, posted):
 @pytest.mark.parametrize(
     "chaos",
     [
-        pytest.param(_Chaos(tasks=20, workers=2, lifetime=(0.05, 0.3), kills=6), id="few"),
+        pytest.param(_Chaos(tasks=20, workers=2, lifetime=(0.05, 0.2), kills=4), id="few"),
         pytest.param(_Chaos(tasks=200, workers=3, lifetime=(0.1, 1.5), kills=60), id="many", marks=pytest.mark.slow),
     ],
 )
