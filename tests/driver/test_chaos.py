@@ -37,8 +37,8 @@ TIMER_BEFORE = 5
 # The first one runs to the first request, each other one begins with an answer, or with the timer.
 HOPS = REQUESTS + 2
 
-TIMEOUT = timedelta(seconds=0.5)
-LEASE = timedelta(seconds=1)
+TIMEOUT = timedelta(seconds=0.3)
+LEASE = timedelta(seconds=0.5)
 
 POLICY = Policy(attempts=20, backoff=timedelta(seconds=0.02), max_backoff=timedelta(seconds=0.2), timeout=TIMEOUT)
 
