@@ -432,24 +432,26 @@ _ALPHABET = string.ascii_letters + string.digits + "+/"
 def noise_for(state_bytes: int) -> str:
     """An answer that makes a state of about this size of NOISY, to a hundred bytes.
 
-    A state is as large as random numbers make it, and differs by some tens of bytes when it is made again. Now and then
-    a letter more makes it 200 bytes larger: so the search halves what is left as soon as it has a beginning and an end.
+    A state is as large as random numbers make it: when it is made again, it differs by some tens of bytes, or seldom by
+    300. Where that is likely, a letter more makes it 300 bytes larger: so the search halves what is left as soon as it
+    has a beginning and an end, and takes other noise where that ends at such a place.
     """
-    noise = "".join(random.Random(1).choices(_ALPHABET, k=state_bytes * 3 // 2))
     flow = create_flow(MemoryStorage())
-    too_short, length, too_long = 0, state_bytes * 4 // 3, None  # six bits a letter
-    for number in range(12):
-        flow.execute(NOISY, id=str(number))
-        size = flow.resume(str(number), fetch_response=noise[:length]).paused_state.state_bytes
-        if abs(size - state_bytes) < 100:
-            return noise[:length]
-        if size < state_bytes:
-            too_short = length
-        else:
-            too_long = length
-        length += round((state_bytes - size) * length / size)
-        if too_short and too_long:
-            length = (too_short + too_long) // 2
+    for seed in range(5):
+        noise = "".join(random.Random(seed).choices(_ALPHABET, k=state_bytes * 3 // 2))
+        too_short, length, too_long = 0, state_bytes * 4 // 3, None  # six bits a letter
+        for number in range(9):
+            flow.execute(NOISY, id=f"{seed}-{number}")
+            size = flow.resume(f"{seed}-{number}", fetch_response=noise[:length]).paused_state.state_bytes
+            if abs(size - state_bytes) < 100:
+                return noise[:length]
+            if size < state_bytes:
+                too_short = length
+            else:
+                too_long = length
+            length += round((state_bytes - size) * length / size)
+            if too_short and too_long:
+                length = (too_short + too_long) // 2
     raise AssertionError(size)
 
 
@@ -458,7 +460,7 @@ def test_task_of_any_size_goes_on(flow, storage, all_objects, size):
     noise = noise_for(size)
     flow.execute(NOISY, id="task-1")
     task = flow.resume("task-1", fetch_response=noise)
-    assert abs(task.paused_state.state_bytes - size) < 300
+    assert abs(task.paused_state.state_bytes - size) < 500  # see there
     assert flow.get_task("task-1") == as_loaded(task)
     assert len(all_objects()) == 1
     assert flow.resume("task-1", fetch_response=1).result == [len(noise), noise[-9:], 1]
