@@ -34,6 +34,7 @@ EXAMPLES = [
     (errors.GuestNotFoundError(), LookupError),
     (errors.StripperNotFoundError(), LookupError),
     (errors.CacheDirectoryError("/tmp/x", "others can write"), PermissionError),
+    (errors.NoSigningKeyError(), LookupError),
     (errors.ConfigurationError("SEQUENTIAL_STORAGE", "it is missing"), ValueError),
     (errors.StorageError("disk"), OSError),
     (errors.StorageFullError("disk"), OSError),
