@@ -458,13 +458,16 @@ def noise_for(state_bytes: int) -> str:
 @pytest.mark.parametrize("size", [399_000, 401_000, 399 * 1024, 401 * 1024, 5_000_000])
 def test_task_of_any_size_goes_on(flow, storage, all_objects, size):
     noise = noise_for(size)
-    flow.execute(NOISY, id="task-1")
-    task = flow.resume("task-1", fetch_response=noise)
-    assert abs(task.paused_state.state_bytes - size) < 500  # see there
-    assert flow.get_task("task-1") == as_loaded(task)
+    for number in range(5):  # a state that is made again may seldom be another, see there
+        task = flow.resume(flow.execute(NOISY, id=f"task-{number}").id, fetch_response=noise)
+        if abs(task.paused_state.state_bytes - size) < 300:
+            break
+        flow.delete_task(task.id)
+    assert abs(task.paused_state.state_bytes - size) < 300
+    assert flow.get_task(task.id) == as_loaded(task)
     assert len(all_objects()) == 1
-    assert flow.resume("task-1", fetch_response=1).result == [len(noise), noise[-9:], 1]
-    assert storage.load("task-1") is None
+    assert flow.resume(task.id, fetch_response=1).result == [len(noise), noise[-9:], 1]
+    assert storage.load(task.id) is None
     assert all_objects() == []
 
 
