@@ -30,10 +30,11 @@ REFERENCE = (
 # Runs on either side, so it uses only what both have.
 HOPS = f"""
 import json, time
-from sequential_core.model import ValueAnswer
 try:
+    from sequential_core.pending import ValueAnswer
     from sequential_core.vm import program as driver
-except ImportError:  # before it had that name
+except ImportError:  # before they had these names
+    from sequential_core.model import ValueAnswer
     from sequential_core.vm import driver
 first = driver.start({REFERENCE!r})
 alice = {{1: ValueAnswer({{"id": 1, "name": "Alice"}})}}

@@ -23,7 +23,7 @@ from pathlib import Path
 from unittest import mock
 
 from sequential_core import MemoryStorage, SequentialFlow, SqliteStorage
-from sequential_core.model import ValueAnswer
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import guest as guests
 from sequential_core.vm import program as programs
 

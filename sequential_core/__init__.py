@@ -19,20 +19,14 @@ if TYPE_CHECKING:
     from sequential_core import errors
     from sequential_core.flow import SequentialFlow, create_flow
     from sequential_core.limits import Limits
-    from sequential_core.model import (
-        ErrorDetail,
-        ErrorKind,
-        Language,
-        LogEntry,
-        PausedState,
+    from sequential_core.model import ErrorDetail, ErrorKind, Language, LogEntry, PausedState, Status, Task
+    from sequential_core.pending import (
         PendingEvent,
         PendingRequest,
         PendingTimer,
         PendingTool,
         RequestKind,
         ResponseAnswer,
-        Status,
-        Task,
     )
     from sequential_core.storage import (
         DynamoDBStorage,
@@ -55,14 +49,16 @@ _MODULES = {
         "Language",
         "LogEntry",
         "PausedState",
+        "Status",
+        "Task",
+    ),
+    "pending": (
         "PendingEvent",
         "PendingRequest",
         "PendingTimer",
         "PendingTool",
         "RequestKind",
         "ResponseAnswer",
-        "Status",
-        "Task",
     ),
     "storage": (
         "DynamoDBStorage",

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from sequential_core.errors import InvalidAnswerError
-from sequential_core.model import (
+from sequential_core.pending import (
     BASE64,
     Answer,
     ErrorAnswer,

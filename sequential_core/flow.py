@@ -48,22 +48,16 @@ from sequential_core.matching import (
     was_taken,
     with_taken,
 )
-from sequential_core.model import (
+from sequential_core.model import ErrorDetail, ErrorKind, Language, Status, Task, check_event_name, check_language
+from sequential_core.pending import (
     Answer,
-    ErrorDetail,
-    ErrorKind,
     KeptEvent,
-    Language,
     NoAnswer,
     Pending,
     PendingEvent,
     ResponseAnswer,
-    Status,
     TakenAnswer,
-    Task,
     ValueAnswer,
-    check_event_name,
-    check_language,
 )
 from sequential_core.storage.base import Clock, RevisionedStorage, Storage, TaskPage, system_clock
 from sequential_core.storage.plain import PlainStorage

@@ -21,20 +21,8 @@ from sequential_core.errors import (
 )
 from sequential_core.limits import Limits
 from sequential_core.matching import check_kept_events
-from sequential_core.model import (
-    TRANSITIONS,
-    Answer,
-    ErrorDetail,
-    KeptEvent,
-    Language,
-    PausedState,
-    PendingEvent,
-    PendingRequest,
-    PendingTool,
-    Status,
-    Task,
-    ValueAnswer,
-)
+from sequential_core.model import TRANSITIONS, ErrorDetail, Language, PausedState, Status, Task
+from sequential_core.pending import Answer, KeptEvent, PendingEvent, PendingRequest, PendingTool, ValueAnswer
 from sequential_core.storage.base import Clock, RevisionedStorage, system_clock
 from sequential_core.vm import program as programs
 

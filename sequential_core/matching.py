@@ -22,16 +22,8 @@ from sequential_core.errors import (
     UnknownRequestError,
 )
 from sequential_core.limits import KIB
-from sequential_core.model import (
-    Answer,
-    KeptEvent,
-    NoAnswer,
-    Pending,
-    RequestKind,
-    Status,
-    TakenAnswer,
-    Task,
-)
+from sequential_core.model import Status, Task
+from sequential_core.pending import Answer, KeptEvent, NoAnswer, Pending, RequestKind, TakenAnswer
 
 
 @dataclass(frozen=True, slots=True)

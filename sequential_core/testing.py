@@ -28,20 +28,17 @@ from typing import Any, cast
 from sequential_core.answers import check_answer, check_answer_kind
 from sequential_core.errors import SequentialError
 from sequential_core.limits import Limits
-from sequential_core.model import (
+from sequential_core.model import ErrorDetail, Language, LogEntry, check_language
+from sequential_core.pending import (
     BASE64,
     Answer,
     ErrorAnswer,
-    ErrorDetail,
-    Language,
-    LogEntry,
     Pending,
     PendingEvent,
     PendingRequest,
     PendingTool,
     ResponseAnswer,
     ValueAnswer,
-    check_language,
 )
 from sequential_core.vm import guest as guests
 from sequential_core.vm import program as programs

@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from sequential_core.limits import Limits
-from sequential_core.model import Answer, ErrorAnswer, LogEntry, PendingRequest, ValueAnswer
+from sequential_core.model import LogEntry
+from sequential_core.pending import Answer, ErrorAnswer, PendingRequest, ValueAnswer
 from sequential_core.testing import NOW, MovedClock
 from sequential_core.vm import guest as guests
 from sequential_core.vm import program as programs

@@ -15,7 +15,7 @@ from sequential_core.answers import (
     nested_too_deeply,
 )
 from sequential_core.errors import InvalidAnswerError
-from sequential_core.model import ErrorAnswer, NoAnswer, ResponseAnswer, ValueAnswer
+from sequential_core.pending import ErrorAnswer, NoAnswer, ResponseAnswer, ValueAnswer
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

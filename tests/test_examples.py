@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from sequential_core.model import ErrorAnswer
+from sequential_core.pending import ErrorAnswer
 from sequential_core.testing import NEVER, NOW, After, Answers, Run, in_turn, response, run_program
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

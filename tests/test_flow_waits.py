@@ -14,7 +14,8 @@ from sequential_core.errors import (
     TaskEndedError,
     UnknownRequestError,
 )
-from sequential_core.model import PendingEvent, PendingRequest, PendingTool, Status
+from sequential_core.model import Status
+from sequential_core.pending import PendingEvent, PendingRequest, PendingTool
 from sequential_core.testing import NOW, MovedClock
 
 URL = "https://api.test/"

@@ -13,20 +13,8 @@ from hypothesis import given
 from sequential_core.checks import check_duration, check_task_id
 from sequential_core.errors import InvalidRequestError, InvalidTaskIdError
 from sequential_core.limits import Limits
-from sequential_core.model import (
-    TRANSITIONS,
-    ErrorDetail,
-    ErrorKind,
-    Language,
-    LogEntry,
-    PausedState,
-    PendingEvent,
-    PendingRequest,
-    PendingTool,
-    Status,
-    TakenAnswer,
-    Task,
-)
+from sequential_core.model import TRANSITIONS, ErrorDetail, ErrorKind, Language, LogEntry, PausedState, Status, Task
+from sequential_core.pending import PendingEvent, PendingRequest, PendingTool, TakenAnswer
 from sequential_core.testing import NOW
 
 

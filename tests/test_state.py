@@ -16,7 +16,7 @@ from support import suspended
 
 from sequential_core import state as codec
 from sequential_core.errors import GuestMismatchError, StateCorruptedError, StateError, StateFormatError
-from sequential_core.model import ValueAnswer
+from sequential_core.pending import ValueAnswer
 from sequential_core.state import State, decode, encode
 from sequential_core.vm import guest as guests
 from sequential_core.vm import program as programs

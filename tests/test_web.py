@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from sequential_core.limits import Limits
-from sequential_core.model import ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
+from sequential_core.pending import ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
 from sequential_core.testing import NEVER, After, response, run_program
 
 pytestmark = pytest.mark.once  # the guest is the same bytes on every Python

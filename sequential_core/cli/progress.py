@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sequential_core.cli.output import printable
-from sequential_core.model import Answer, ErrorAnswer, PendingRequest, PendingTool, Task
+from sequential_core.model import Task
+from sequential_core.pending import Answer, ErrorAnswer, PendingRequest, PendingTool
 
 if TYPE_CHECKING:
     from rich.console import Console

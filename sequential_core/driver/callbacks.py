@@ -11,7 +11,8 @@ from sequential_core.drive import Callback, Policy
 from sequential_core.driver.fetcher import Fetcher
 from sequential_core.driver.retries import CALLBACK_WAITS
 from sequential_core.driver.signing import callback_key, webhook_headers
-from sequential_core.model import PendingRequest, Task
+from sequential_core.model import Task
+from sequential_core.pending import PendingRequest
 
 # The name space of the ids of messages: the one of DNS names, and "callbacks.sequential".
 _MESSAGES = uuid.uuid5(uuid.NAMESPACE_DNS, "callbacks.sequential")

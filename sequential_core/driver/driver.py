@@ -35,16 +35,8 @@ from sequential_core.driver.threads import Threads
 from sequential_core.driver.tools import ToolContext, Tools
 from sequential_core.errors import InvalidAnswerError, TaskConflictError
 from sequential_core.flow import SequentialFlow
-from sequential_core.model import (
-    Answer,
-    ErrorAnswer,
-    ErrorDetail,
-    ErrorKind,
-    PendingRequest,
-    PendingTool,
-    Status,
-    Task,
-)
+from sequential_core.model import ErrorDetail, ErrorKind, Status, Task
+from sequential_core.pending import Answer, ErrorAnswer, PendingRequest, PendingTool
 
 _AT_A_TIME = 8
 

@@ -21,7 +21,7 @@ import httpx
 from sequential_core.drive import AnswerKind, Policy
 from sequential_core.driver.addresses import DEADLINE, transport
 from sequential_core.driver.rules import Guard, RefusedError, Rules
-from sequential_core.model import BASE64, Answer, ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
+from sequential_core.pending import BASE64, Answer, ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
 from sequential_core.storage.base import Clock, system_clock
 
 _MAX_REDIRECTS = 10

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from sequential_core.drive import Policy
 from sequential_core.driver.fetcher import Attempt
-from sequential_core.model import PendingRequest, PendingTool, Task
+from sequential_core.model import Task
+from sequential_core.pending import PendingRequest, PendingTool
 
 # Who says to come back later than this is not waited for.
 _MOST_RETRY_AFTER = timedelta(days=1)

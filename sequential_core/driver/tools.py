@@ -19,7 +19,7 @@ from sequential_core.driver.event_urls import make_event_url
 from sequential_core.errors import CallerError, InvalidAnswerError
 from sequential_core.flow import SequentialFlow
 from sequential_core.limits import Limits
-from sequential_core.model import Answer, ErrorAnswer, PendingTool, ValueAnswer
+from sequential_core.pending import Answer, ErrorAnswer, PendingTool, ValueAnswer
 
 ENTRY_POINTS = "sequential.tools"
 

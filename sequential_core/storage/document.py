@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sequential_core.errors import InvalidRequestError, StorageFormatError
-from sequential_core.model import Pending, PendingEvent, PendingRequest, PendingTool, Task
+from sequential_core.model import Task
+from sequential_core.pending import Pending, PendingEvent, PendingRequest, PendingTool
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 

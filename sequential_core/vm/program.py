@@ -24,16 +24,8 @@ from sequential_core.errors import (
     StateCorruptedError,
 )
 from sequential_core.limits import Limits
-from sequential_core.model import (
-    Answer,
-    ErrorAnswer,
-    ErrorDetail,
-    ErrorKind,
-    LogEntry,
-    Pending,
-    ResponseAnswer,
-    ValueAnswer,
-)
+from sequential_core.model import ErrorDetail, ErrorKind, LogEntry
+from sequential_core.pending import Answer, ErrorAnswer, Pending, ResponseAnswer, ValueAnswer
 from sequential_core.vm import guest as guests
 from sequential_core.vm import modules, runtime, snapshot, waits
 from sequential_core.vm.guest import Guest

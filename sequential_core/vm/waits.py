@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sequential_core.answers import MAX_JSON_DEPTH, nested_too_deeply
-from sequential_core.model import BASE64, Pending, PendingEvent, PendingRequest, PendingTimer, PendingTool
+from sequential_core.pending import BASE64, Pending, PendingEvent, PendingRequest, PendingTimer, PendingTool
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 

@@ -27,7 +27,8 @@ from sequential_core.errors import (
     TaskExistsError,
     TaskNotFoundError,
 )
-from sequential_core.model import PendingRequest, Status, Task
+from sequential_core.model import Status, Task
+from sequential_core.pending import PendingRequest
 from sequential_core.storage.base import RevisionedStorage
 from sequential_core.testing import NOW, MovedClock
 

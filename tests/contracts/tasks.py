@@ -9,21 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sequential_core.drive import Callback, Drive, Exchange, Policy, Retry
-from sequential_core.model import (
-    ErrorDetail,
-    ErrorKind,
-    KeptEvent,
-    Language,
-    LogEntry,
-    PausedState,
-    PendingEvent,
-    PendingRequest,
-    PendingTimer,
-    PendingTool,
-    Status,
-    TakenAnswer,
-    Task,
-)
+from sequential_core.model import ErrorDetail, ErrorKind, Language, LogEntry, PausedState, Status, Task
+from sequential_core.pending import KeptEvent, PendingEvent, PendingRequest, PendingTimer, PendingTool, TakenAnswer
 from sequential_core.testing import NOW
 
 MICROSECOND = timedelta(microseconds=1)

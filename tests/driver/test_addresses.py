@@ -17,7 +17,7 @@ from hostile_urls import ANSWERS, HOSTILE, PUBLIC, PUBLIC_6, URLS
 from sequential_core.driver import addresses
 from sequential_core.driver.addresses import RefusedError, Rules, look_up, transport
 from sequential_core.driver.fetcher import Fetcher
-from sequential_core.model import ErrorAnswer, PendingRequest, ValueAnswer
+from sequential_core.pending import ErrorAnswer, PendingRequest, ValueAnswer
 
 DEFAULT = Rules()
 NO_ADDRESS = "the host has no address that may be called"

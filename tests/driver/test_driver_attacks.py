@@ -16,7 +16,7 @@ from sequential_core.drive import Policy
 from sequential_core.driver import Driver, Fetcher, Rules, Worker
 from sequential_core.driver.addresses import transport
 from sequential_core.errors import InvalidRequestError, TooManyEventsError
-from sequential_core.model import PendingRequest, ValueAnswer
+from sequential_core.pending import PendingRequest, ValueAnswer
 
 GET = PendingRequest(1, "http://api.test/")
 

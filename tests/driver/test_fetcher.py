@@ -7,7 +7,7 @@ from http_server import running_server
 
 from sequential_core.drive import Policy
 from sequential_core.driver import Fetcher, Rules
-from sequential_core.model import ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
+from sequential_core.pending import ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from sequential_core import SequentialFlow
 from sequential_core.driver import ToolContext, Tools
 from sequential_core.driver import tools as tools_module
 from sequential_core.errors import InvalidRequestError
-from sequential_core.model import ErrorAnswer, PendingTool, ValueAnswer
+from sequential_core.pending import ErrorAnswer, PendingTool, ValueAnswer
 
 CONTEXT = ToolContext("task-1", "key-1")
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequential_core.errors import InvalidRequestError, StorageFormatError
-from sequential_core.model import Language, PendingEvent, PendingRequest, PendingTool
+from sequential_core.model import Language
+from sequential_core.pending import PendingEvent, PendingRequest, PendingTool
 from sequential_core.storage.document import (
     decode_cursor,
     encode_cursor,

@@ -8,7 +8,8 @@ from support import answered, completed, failed, suspended
 
 from sequential_core.answers import nested_too_deeply
 from sequential_core.limits import Limits
-from sequential_core.model import ErrorKind, ResponseAnswer, ValueAnswer
+from sequential_core.model import ErrorKind
+from sequential_core.pending import ResponseAnswer, ValueAnswer
 from sequential_core.vm import program as programs
 from sequential_core.vm import waits
 

@@ -6,7 +6,8 @@ import pytest
 from support import DEFAULT, answered, suspended
 
 from sequential_core.limits import Limits
-from sequential_core.model import LogEntry, ValueAnswer
+from sequential_core.model import LogEntry
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import program as programs
 
 

@@ -6,7 +6,8 @@ import pytest
 from support import Clocked, completed, failed, suspended
 
 from sequential_core.limits import Limits
-from sequential_core.model import ErrorKind, PendingEvent, PendingRequest, PendingTool, ValueAnswer
+from sequential_core.model import ErrorKind
+from sequential_core.pending import PendingEvent, PendingRequest, PendingTool, ValueAnswer
 from sequential_core.testing import NEVER, After, Answers, in_turn, run_program
 from sequential_core.vm import program as programs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support import answered, completed, failed, suspended
 
-from sequential_core.model import ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
+from sequential_core.pending import ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
 from sequential_core.vm import program as programs
 
 

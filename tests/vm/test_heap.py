@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support import suspended
 
 from sequential_core import state as codec
-from sequential_core.model import ValueAnswer
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import guest as guests
 from sequential_core.vm import heap, snapshot
 from sequential_core.vm import program as programs

@@ -11,7 +11,8 @@ import pytest
 from support import completed, failed, suspended
 
 from sequential_core.limits import Limits
-from sequential_core.model import Answer, ErrorAnswer, ErrorKind, LogEntry, PendingRequest, ResponseAnswer, ValueAnswer
+from sequential_core.model import ErrorKind, LogEntry
+from sequential_core.pending import Answer, ErrorAnswer, PendingRequest, ResponseAnswer, ValueAnswer
 from sequential_core.testing import After, Reply, run_program
 from sequential_core.vm import program as programs
 

@@ -7,7 +7,8 @@ import time
 import pytest
 from support import answered, completed, failed, run_cut, suspended
 
-from sequential_core.model import LogEntry, ResponseAnswer, ValueAnswer
+from sequential_core.model import LogEntry
+from sequential_core.pending import ResponseAnswer, ValueAnswer
 from sequential_core.vm import program as programs
 
 # --- Chance and time -----------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from support import answered, failed, suspended
 
 from sequential_core import state as codec
 from sequential_core.limits import MIB, Limits
-from sequential_core.model import ErrorKind, ValueAnswer
+from sequential_core.model import ErrorKind
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import program as programs
 from sequential_core.vm.machine import Machine
 

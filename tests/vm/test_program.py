@@ -7,7 +7,8 @@ from support import answered, completed, failed, suspended
 
 from sequential_core.errors import CodeSyntaxError, CodeTooLargeError, InvalidCodeError
 from sequential_core.limits import Limits
-from sequential_core.model import ErrorDetail, ErrorKind, ValueAnswer
+from sequential_core.model import ErrorDetail, ErrorKind
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import program as programs
 
 # --- Code that is refused ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from support import number, run_cut, suspended
 
 from sequential_core.limits import Limits
-from sequential_core.model import ValueAnswer
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import program as programs
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
@@ -113,7 +113,7 @@ def test_a_state_goes_on_in_another_thread_and_another_process():
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(programs.resume, state, {1: ValueAnswer(2)}).result() == programs.Completed([1, 2], ())
     script = f"""
-from sequential_core.model import ValueAnswer
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import program as programs
 print(programs.resume(bytes.fromhex({state.hex()!r}), {{1: ValueAnswer(2)}}).result)
 """

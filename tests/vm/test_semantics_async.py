@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support import check_program, echo, refuse_bad, run_cut, run_uncut, suspended
 
-from sequential_core.model import ValueAnswer
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import program as programs
 
 pytestmark = pytest.mark.once  # the guest is the same bytes on every Python

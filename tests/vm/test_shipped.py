@@ -14,7 +14,7 @@ import pytest
 import wasmtime
 
 from sequential_core.limits import Limits
-from sequential_core.model import ValueAnswer
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import build, cache, guest, runtime
 from sequential_core.vm import program as programs
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sequential_core.model import ValueAnswer
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import program as programs
 from sequential_core.vm import zones
 from tests.support import check_program, completed, failed, suspended

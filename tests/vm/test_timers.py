@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from support import Clocked, completed
 
-from sequential_core.model import ErrorAnswer, ValueAnswer
+from sequential_core.pending import ErrorAnswer, ValueAnswer
 from sequential_core.testing import NOW
 from sequential_core.vm import program as programs
 

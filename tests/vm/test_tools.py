@@ -9,7 +9,8 @@ from support import completed, failed, suspended
 
 from sequential_core.answers import MAX_JSON_DEPTH
 from sequential_core.limits import Limits
-from sequential_core.model import ErrorAnswer, ErrorKind, PendingTool, ValueAnswer
+from sequential_core.model import ErrorKind
+from sequential_core.pending import ErrorAnswer, PendingTool, ValueAnswer
 from sequential_core.vm import program as programs
 from sequential_core.vm import waits
 

@@ -21,7 +21,7 @@ from webcrypto_programs import (
     with_helpers,
 )
 
-from sequential_core.model import ValueAnswer
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import program as programs
 
 # --- Crypto ------------------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ from webcrypto_programs import (
 )
 
 from sequential_core.limits import MIB, Limits
-from sequential_core.model import ErrorKind, ValueAnswer
+from sequential_core.model import ErrorKind
+from sequential_core.pending import ValueAnswer
 from sequential_core.vm import host
 from sequential_core.vm import program as programs
 
