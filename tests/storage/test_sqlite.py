@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -335,7 +336,8 @@ def test_a_file_of_the_first_version_goes_on(path):
     driven = replace(task, revision=task.revision + 1, drive=Drive(due_at=clock()))
     storage.save(driven, expected_revision=task.revision)
     storage.close()
-    assert SqliteStorage(path, clock=clock).due(clock()) == (task.id,)
+    with contextlib.closing(SqliteStorage(path, clock=clock)) as again:
+        assert again.due(clock()) == (task.id,)
 
 
 def test_row_that_is_no_task_is_a_format_error(storage):
