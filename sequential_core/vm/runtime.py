@@ -17,8 +17,9 @@ import signal
 import threading
 import time
 
-# The public getsignal makes an enum of each of its answers, and there are 60 to ask for at every hop.
+# The public ones make an enum of each answer, and a hop asks 60 times.
 from _signal import getsignal  # type: ignore[import-not-found]
+from _signal import signal as set_handler
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -45,6 +46,8 @@ _STACK_BYTES = 4 << 20
 # What stays for Python below it, and how large the stacks of new threads are when the system sets no limit.
 _STACK_MARGIN_BYTES = 1 << 20
 _UNLIMITED_STACK_BYTES = 2 << 20
+
+_SIGNALS = range(1, signal.NSIG)
 
 _TICK_SECONDS = 0.010
 
@@ -208,10 +211,14 @@ def cpu_time(machine: Machine | None, seconds: float) -> Iterator[None]:
     _running.failure = _running.interruption = None
     _running.cpu_deadline = time.thread_time() + seconds
     _ticker.enter()
+    carriers = _carriers()
     try:
-        with _signals_carried():
-            yield
+        if carriers is not None:
+            carriers.enter()
+        yield
     finally:
+        if carriers is not None:
+            carriers.leave()
         _ticker.leave()
         _running.machine = None
         if _running.interruption is not None:
@@ -223,37 +230,58 @@ def change_machine(machine: Machine) -> None:
     _running.machine = machine
 
 
-@contextmanager
-def uncounted() -> Iterator[None]:
+class uncounted:  # noqa: N801  # it is used as a function
     """Leaves the CPU time of the block out of the budget of the `cpu_time` that it stands in."""
-    began, deadline = time.thread_time(), _running.cpu_deadline
-    _running.cpu_deadline = math.inf
-    try:
-        yield
-    finally:
-        _running.cpu_deadline = deadline + time.thread_time() - began
+
+    def __enter__(self) -> None:
+        self._began, self._deadline = time.thread_time(), _running.cpu_deadline
+        _running.cpu_deadline = math.inf
+
+    def __exit__(self, *_: object) -> None:
+        _running.cpu_deadline = self._deadline + time.thread_time() - self._began
 
 
-@contextmanager
-def _signals_carried() -> Iterator[None]:
-    """Lets what the handler of a signal raises come out of the block, however it came in.
+class _Carriers:
+    """Lets what the handler of a signal raises come out of a block, however it came in.
 
     Python calls handlers wherever it next runs code of the main thread, and that may be the first instruction of a
     callback: ctypes would print the KeyboardInterrupt and go on with whatever the callback did not return.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: handler for number in range(1, signal.NSIG) if callable(handler := getsignal(number))}
-    carriers = {number: _carrier(handler) for number, handler in handlers.items()}
-    for number, carrier in carriers.items():
-        signal.signal(number, carrier)
-    try:
-        yield
-    finally:
-        for number, carrier in carriers.items():
+
+    def __init__(self, handlers: list[Any]) -> None:
+        self._handlers = handlers
+        self._carried = [
+            (number, handler, _carrier(handler))
+            for number, handler in zip(_SIGNALS, handlers, strict=True)
+            if callable(handler)
+        ]
+
+    def are_for(self, handlers: list[Any]) -> bool:
+        return self._handlers == handlers
+
+    def enter(self) -> None:
+        for number, _, carrier in self._carried:
+            set_handler(number, carrier)
+
+    def leave(self) -> None:
+        for number, handler, carrier in self._carried:
             if getsignal(number) is carrier:  # or else a handler has set another
-                signal.signal(number, handlers[number])
+                set_handler(number, handler)
+
+
+# Those of the last block: there are 64 signals to ask for at every hop, and their handlers seldom change.
+_last_carriers = _Carriers([None] * len(_SIGNALS))
+
+
+def _carriers() -> _Carriers | None:
+    """The carriers for the handlers of now; None in a thread that runs none."""
+    global _last_carriers  # noqa: PLW0603
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    handlers = [*map(getsignal, _SIGNALS)]
+    if not _last_carriers.are_for(handlers):
+        _last_carriers = _Carriers(handlers)
+    return _last_carriers
 
 
 def _carrier(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
