@@ -83,10 +83,10 @@ def encode(state: State) -> bytes:
     return pack(state.guest, state.memory_pages, state.main, len(state.runs), body(state.runs))
 
 
-def body(runs: Iterable[Run]) -> bytes:
+def body(found: Iterable[Run]) -> bytes:
     """Runs as the body of a state has them, not compressed."""
     gaps, lengths, contents, end = [], [], [], 0
-    for offset, data in runs:
+    for offset, data in found:
         gaps.append((offset - end) // WORD_BYTES)
         lengths.append(len(data) // WORD_BYTES)
         contents.append(data)
@@ -101,6 +101,23 @@ def pack(guest: str, memory_pages: int, main: int, count: int, raw: bytes) -> by
     return header + _digest(header, compressed) + compressed
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A state whose header and digest were checked, and whose runs were not yet read.
+
+    Attributes:
+        guest, memory_pages, main: as in `State`.
+        count: the number of runs.
+        body: the runs, see `body`.
+    """
+
+    guest: str
+    memory_pages: int
+    main: int
+    count: int
+    body: bytes
+
+
 def decode(data: bytes) -> State:
     """The state that `encode` made these bytes of.
 
@@ -108,6 +125,13 @@ def decode(data: bytes) -> State:
         StateFormatError: the bytes are of a later format.
         StateCorruptedError: they are not a state, not a whole one, or were altered.
     """
+    packed = unpack(data)
+    found = runs(packed.body, packed.count, packed.memory_pages * WASM_PAGE_BYTES)
+    return State(packed.guest, packed.memory_pages, packed.main, found)
+
+
+def unpack(data: bytes) -> Packed:
+    """What `pack` was given. Raises what `decode` does, but for what is wrong with the runs."""
     if len(data) < _BODY:
         raise StateCorruptedError("it is too short")
     magic, version, memory_pages, main, count, size, guest = _HEADER.unpack_from(data)
@@ -118,11 +142,9 @@ def decode(data: bytes) -> State:
     header, digest, body = data[: _HEADER.size], data[_HEADER.size : _BODY], data[_BODY:]
     if version < 1 or _digest(header, body) != digest:
         raise StateCorruptedError("its digest does not match")
-    memory_bytes = memory_pages * WASM_PAGE_BYTES
-    if size > 2 * memory_bytes:  # the index of a run is shorter than the run
+    if size > 2 * memory_pages * WASM_PAGE_BYTES:  # the index of a run is shorter than the run
         raise StateCorruptedError("its size does not match")
-    runs = _runs(_decompress(body, size), count, memory_bytes)
-    return State(guest.hex(), memory_pages, main, runs)
+    return Packed(guest.hex(), memory_pages, main, count, _decompress(body, size))
 
 
 def _digest(header: bytes, body: bytes) -> bytes:
@@ -140,22 +162,26 @@ def _decompress(body: bytes, size: int) -> bytes:
     return raw
 
 
-def _runs(raw: bytes, count: int, memory_bytes: int) -> tuple[Run, ...]:
-    """The runs of a decompressed body, checked."""
+def runs(raw: bytes, count: int, memory_bytes: int) -> tuple[Run, ...]:
+    """The runs of a body, checked.
+
+    Raises:
+        StateCorruptedError: it is not one of so many runs, or they do not lie in so many bytes.
+    """
     numbers, at = _read_varints(raw, 2 * count)
-    runs, end = [], 0
+    found, end = [], 0
     for position, (gap, length) in enumerate(zip(numbers[:count], numbers[count:], strict=True)):
         offset, size = end + gap * WORD_BYTES, length * WORD_BYTES
         if not length or (position and not gap):
             raise StateCorruptedError("a run is empty, or touches the one before")
         end = offset + size
-        runs.append((offset, raw[at : at + size]))
+        found.append((offset, raw[at : at + size]))
         at += size
     if at != len(raw):
         raise StateCorruptedError("its runs do not fill it")
     if end > memory_bytes:
         raise StateCorruptedError("a run lies outside the memory")
-    return tuple(runs)
+    return tuple(found)
 
 
 def _varints(numbers: Iterable[int]) -> bytes:

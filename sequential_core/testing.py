@@ -333,7 +333,7 @@ def run_program(
         from sequential_core import typescript  # which JavaScript does without
 
         code = typescript.strip(code, limits)
-    program = programs.Program(guests.current(), limits, clock, pause_everywhere=pause_everywhere)
+    program = programs.Program(guests.current(), limits, clock, pause_everywhere=pause_everywhere, uncut=one_machine)
 
     def go_on(paused: programs.Suspended, answers: dict[int, Answer]) -> programs.Outcome:
         if one_machine:

@@ -80,13 +80,13 @@ def refuse_bad(request: PendingRequest) -> Answer:
 
 
 def run_uncut(code: str, respond: Respond = echo, *, seed: int | None = None, limits: Limits = DEFAULT) -> Run:
-    """Runs a program in one machine, whose memory is never restored.
+    """Runs a program in one machine, of which no snapshot is taken.
 
     Args:
         respond: the answer to a request.
         seed: of the order in which pending requests are answered, one at a time; oldest first if None.
     """
-    program = programs.Program(guests.current(), limits)
+    program = programs.Program(guests.current(), limits, uncut=True)
     first = program.hop(lambda: program.begin(programs.encode_code(code, limits)))
     return _to_the_end(first, lambda _paused, answers: program.hop(lambda: program.settle(answers)), respond, seed)
 

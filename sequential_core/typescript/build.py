@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--compile", nargs=2, metavar=("TARGET", "FOLDER"), required=True)
     target, folder = parser.parse_args().compile
     try:
-        paths = precompile(target, Path(folder), {PINNED.read_text().strip(): MODULE})
+        paths = precompile(target, Path(folder), {PINNED.read_text().strip(): MODULE.read_bytes()})
     except BuildError as error:
         sys.exit(f"error: {error}")
     for path in paths:

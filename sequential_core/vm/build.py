@@ -28,7 +28,7 @@ from sequential_core.typescript import build as typescript
 from sequential_core.vm import cache, runtime
 from sequential_core.vm.bake import BakeError, bake
 from sequential_core.vm.bundle import BundleError, bundle
-from sequential_core.vm.guest import CURRENT, DIRECTORY, SNAPSHOT_PROGRAM
+from sequential_core.vm.guest import CURRENT, DIRECTORY, snapshot_program
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,7 +96,7 @@ def build(*, pin: bool = False) -> Path:
     return path
 
 
-def precompile(target: str, folder: Path, modules: Mapping[str, Path] | None = None) -> list[Path]:
+def precompile(target: str, folder: Path, modules: Mapping[str, bytes] | None = None) -> list[Path]:
     """Compiles every guest of this installation, and what takes their snapshots, for `target` into `folder`.
 
     The code assumes no more of the CPU than every machine of that kind has, and is the same bytes wherever it is made.
@@ -118,11 +118,11 @@ def precompile(target: str, folder: Path, modules: Mapping[str, Path] | None = N
     engine = wasmtime.Engine(runtime.config(target))
     paths = []
     if modules is None:
-        files = (*sorted(DIRECTORY.glob("*.wasm")), SNAPSHOT_PROGRAM)
-        modules = {hashlib.sha256(file.read_bytes()).hexdigest(): file for file in files}
+        contents = [*(path.read_bytes() for path in sorted(DIRECTORY.glob("*.wasm"))), snapshot_program()]
+        modules = {hashlib.sha256(content).hexdigest(): content for content in contents}
     for sha256, module in modules.items():
         path = folder / cache.shipped_name(sha256, target)
-        path.write_bytes(wasmtime.Module(engine, module.read_bytes()).serialize())
+        path.write_bytes(wasmtime.Module(engine, module).serialize())
         paths.append(path)
     return paths
 

@@ -22,8 +22,8 @@ from sequential_core.vm import cache, runtime, wasm
 DIRECTORY = Path(__file__).parent / "guests"
 CURRENT = Path(__file__).parent / "current.sha256"
 
-# What takes snapshots, see `snapshot`: compiled as guests are.
-SNAPSHOT_PROGRAM = Path(__file__).parent / "snapshot.wat"
+# What takes snapshots, see `snapshot`, in parts that are put together.
+_SNAPSHOT_PROGRAM = ("snapshot.wat", "heap.wat")
 
 SECTION = "sequential"
 
@@ -68,9 +68,9 @@ class Guest:
     Attributes:
         sha256: its name, in hexadecimal.
         manifest: where things are in its memory.
-        base: the image behind the C stack: what states are differences to.
         template: gives fresh instances.
         clocked_template: gives instances that ask their machine what time it is.
+        survey: what `snapshot` has found out about its image; None before the first.
     """
 
     def __init__(self, module: bytes) -> None:
@@ -80,19 +80,27 @@ class Guest:
         self.sha256 = hashlib.sha256(module).hexdigest()
         self.manifest = Manifest.from_json(content)
         self._compiled = cache.compiled(module, self.sha256, DIRECTORY)
+        self.survey: bytes | None = None
         self.template = runtime.linker().instantiate_pre(self._compiled)
-        self.base = self._image()
 
     @functools.cached_property
     def clocked_template(self) -> wasmtime.InstancePre:
         return runtime.clocked_linker().instantiate_pre(self._compiled)
 
-    def _image(self) -> bytes:
+    @functools.cached_property
+    def base(self) -> bytes:
+        """The image behind the C stack: what states are differences to. Copied; quick ways do without."""
         store = wasmtime.Store(runtime.engine())
         store.set_wasi(wasmtime.WasiConfig())
         memory = self.template.instantiate(store).exports(store)["memory"]
         assert isinstance(memory, wasmtime.Memory)
         return bytes(memory.read(store, self.manifest.stack_end))
+
+
+def snapshot_program() -> bytes:
+    """What takes snapshots, in the text format of WebAssembly: compiled, shipped and cached as guests are."""
+    parts = [(Path(__file__).parent / name).read_bytes() for name in _SNAPSHOT_PROGRAM]
+    return b"(module\n%b)\n" % b"".join(parts)
 
 
 def installed() -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """One instance of the guest: calls into it, its strings, its memory.
 
-Everything here is synchronous and single-threaded; a machine lives for one hop and is dropped.
+Everything here is synchronous and single-threaded; a machine is used for one hop at a time, see `machines`.
 Values of the guest are held by handles: addresses of boxed JSValues inside its memory.
 """
 
@@ -10,7 +10,7 @@ import contextlib
 import ctypes
 import os
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from sequential_core.vm import host, native, runtime
 
 if TYPE_CHECKING:
     from sequential_core.vm.guest import Guest
+    from sequential_core.vm.snapshot import Companion
 
 # JS_EVAL_FLAG_ASYNC: a script with top-level await, whose promise settles with {value: completion}.
 _EVAL_ASYNC = 1 << 7
@@ -43,8 +44,10 @@ PRELUDE_NAME = "native"
 # The engine gives up before the store does, so that the code sees an `out of memory` it can catch.
 _ENGINE_MARGIN_BYTES = 2 * MIB
 
-# Room for the arguments of a call of the prelude, and for what the engine tells by a pointer.
-SCRATCH_BYTES = 16
+# Room for the arguments of a call of the prelude, and for what the engine tells by a pointer; and behind it a number
+# that is kept, see `age`.
+_AGE = 16
+SCRATCH_BYTES = _AGE + 8
 
 # The state of `Math.random`: set anew at every hop, and so never part of a state.
 RANDOM_STATE_BYTES = 8
@@ -73,43 +76,27 @@ class Instance:
 
     def __init__(self, store: wasmtime.Store, instance: wasmtime.Instance) -> None:
         self.store = store
-        exports = native.Exports(store, instance)
-        self.call = exports.call
-        self._memory = exports.memory()
+        self.exports = native.Exports(store, instance)
+        self.call = self.exports.call
 
     # The base address moves when the memory grows, so it is asked for at every access.
 
     @property
     def memory_bytes(self) -> int:
-        return self._memory.data_len(self.store)
-
-    @property
-    def address(self) -> int:
-        """Where the memory begins in that of this process."""
-        return ctypes.addressof(self._memory.data_ptr(self.store).contents)
+        return self.exports.memory_bytes
 
     def read(self, start: int, stop: int) -> bytes:
         if not 0 <= start <= stop <= self.memory_bytes:
             raise IndexError("outside the guest's memory")
-        return ctypes.string_at(self.address + start, stop - start)
+        return ctypes.string_at(self.exports.address + start, stop - start)
 
     def write(self, start: int, data: bytes) -> None:
         if not 0 <= start <= start + len(data) <= self.memory_bytes:
             raise IndexError("outside the guest's memory")
-        ctypes.memmove(self.address + start, data, len(data))
-
-    def write_all(self, runs: Iterable[tuple[int, bytes]], offset: int = 0) -> None:
-        """Writes each run of bytes at its address plus `offset`."""
-        size = self.memory_bytes - offset
-        memory = memoryview((ctypes.c_uint8 * size).from_address(self.address + offset)).cast("B")
-        for start, data in runs:
-            stop = start + len(data)
-            if not 0 <= start <= stop <= size:
-                raise IndexError("outside the guest's memory")
-            memory[start:stop] = data
+        ctypes.memmove(self.exports.address + start, data, len(data))
 
     def grow(self, pages: int) -> None:
-        self._memory.grow(self.store, pages)
+        self.exports.memory().grow(self.store, pages)
 
     def word(self, at: int) -> int:
         return int.from_bytes(self.read(at, at + 4), "little")
@@ -167,7 +154,13 @@ class Instance:
 
 
 class Machine(Instance):
-    """A guest for one hop, at the baked image until `write` or `grow` restore a state into it."""
+    """A guest for one hop, at the baked image until a state is restored into it.
+
+    Attributes:
+        memory_limit: how many bytes its memory may have.
+        clocked: it asks a clock of its own for the time, which `begin` gives.
+        companion: what takes its snapshots, see `snapshot`; None before the first.
+    """
 
     def __init__(self, guest: Guest, limits: Limits, clock: Clock | None = None) -> None:
         store = wasmtime.Store(runtime.engine())
@@ -176,12 +169,22 @@ class Machine(Instance):
         runtime.watch(store)
         template = guest.template if clock is None else guest.clocked_template
         super().__init__(store, template.instantiate(store))
-        self._clock = clock
         self._manifest = guest.manifest
-        self._memory_limit = limits.memory_bytes - _ENGINE_MARGIN_BYTES
+        self.memory_limit = limits.memory_bytes
+        self.clocked = clock is not None
+        self.companion: Companion | None = None
+        self.begin(limits, clock)
+
+    def begin(self, limits: Limits, clock: Clock | None) -> None:
+        """Begins a hop: the machine is at its image, and the limit of memory is that which it was made with."""
+        self._clock = clock
         self._log_room = limits.log_bytes
         self._log_limit = limits.log_bytes
         self.logs: list[LogEntry] = []
+
+    def end(self) -> None:
+        """Ends a hop: what it was given and what it logged is let go of."""
+        self._clock, self.logs = None, []
 
     def take_logs(self, other: Machine) -> None:
         """Goes on with the logs of another machine, and with what room they have left."""
@@ -191,7 +194,16 @@ class Machine(Instance):
         """What every hop sets anew, in a fresh or a restored memory: random numbers and limits."""
         seed = os.urandom(RANDOM_STATE_BYTES)
         self.write(self._manifest.random_state, seed if any(seed) else b"\1" * RANDOM_STATE_BYTES)
-        self.call("qjs_set_memory_limit", self._memory_limit)
+        self.call("qjs_set_memory_limit", self.memory_limit - _ENGINE_MARGIN_BYTES)
+
+    @property
+    def age(self) -> int:
+        """A number of the program's, in its memory and so in its states; 0 at first."""
+        return self.word(self._manifest.scratch + _AGE)
+
+    @age.setter
+    def age(self, value: int) -> None:
+        self.write(self._manifest.scratch + _AGE, value.to_bytes(4, "little"))
 
     def evaluate(self, code: bytes) -> int:
         """Starts the posted code; returns a handle of its promise."""

@@ -34,6 +34,7 @@ from sequential_core.vm.machine import Machine
 
 if TYPE_CHECKING:
     from sequential_core.vm.guest import Guest
+    from sequential_core.vm.native import Exports
 
 # Bits 61 to 63 of an entry, as the kernel's Documentation/admin-guide/mm/pagemap.rst has them.
 _PRESENT, _SWAPPED, _OF_A_FILE = 0x80, 0x40, 0x20
@@ -43,58 +44,54 @@ _ENTRY_BYTES = 8
 _FLAGS = bytes(int(bool(byte & _SWAPPED or (byte & _PRESENT and not byte & _OF_A_FILE))) for byte in range(256))
 
 _BLOCK_BYTES = 1 << 16
-_ZEROS = bytes(_BLOCK_BYTES)
 
 _memcmp = (ctypes.CDLL("msvcrt") if os.name == "nt" else ctypes.CDLL(None)).memcmp
 _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 
-def candidates(machine: Machine, guest: Guest, written: int) -> bytes:
+def told(machine: Exports, guest: Guest) -> bytes | None:
     """The pages that may differ from the image: every one that does, and some that do not.
 
     Args:
-        machine: one of the guest's.
+        machine: the memory of one of the guest's machines; the random state was written in it since it was made.
         guest: what its memory began as.
-        written: an address that was written since the machine was made.
 
     Returns:
-        A byte for each page behind the C stack: 1, or 0 if it is certainly equal.
+        A byte for each page, those of the C stack too: 1, or 0 if it is certainly equal. None if the kernel does not
+        tell, or is not believed.
     """
-    origin = guest.manifest.stack_end
-    if can_be_told(guest):
-        pages = own(machine, origin)
-        if pages is not None and pages[(written - origin) // PAGE_BYTES]:
-            return pages
-    return differing(machine, guest)
+    if not can_be_told(guest):
+        return None
+    flags = own(machine)
+    return flags if flags is not None and flags[guest.manifest.random_state // PAGE_BYTES] else None
 
 
-def differing(machine: Machine, guest: Guest) -> bytes:
-    """The pages that differ from the image, by comparing all of them."""
-    origin, base = guest.manifest.stack_end, guest.base
-    memory, image, zeros = machine.address + origin, address_of(base), address_of(_ZEROS)
-    size = machine.memory_bytes - origin
+def differing(machine: Exports, origin: int, image: int) -> bytes:
+    """The pages that differ from the image, by comparing all of them from `origin` on.
+
+    Args:
+        machine: a memory.
+        origin: where a page of WebAssembly begins. What is before is taken to be equal.
+        image: the address of a memory that is as large, with the image and zeros behind it.
+
+    Returns:
+        A byte for each page: 1 if it differs, else 0.
+    """
+    memory, size = machine.address, machine.memory_bytes
     pages = bytearray(size // PAGE_BYTES)
-    for start in range(0, size, _BLOCK_BYTES):
-        # Both are a whole number of blocks: WebAssembly's pages.
-        other = image + start if start < len(base) else zeros
-        if _memcmp(memory + start, other, _BLOCK_BYTES):
-            for at in range(0, _BLOCK_BYTES, PAGE_BYTES):
-                if _memcmp(memory + start + at, other + at, PAGE_BYTES):
-                    pages[(start + at) // PAGE_BYTES] = 1
+    for start in range(origin, size, _BLOCK_BYTES):
+        # A whole number of blocks: WebAssembly's pages.
+        if _memcmp(memory + start, image + start, _BLOCK_BYTES):
+            for at in range(start, start + _BLOCK_BYTES, PAGE_BYTES):
+                if _memcmp(memory + at, image + at, PAGE_BYTES):
+                    pages[at // PAGE_BYTES] = 1
     return bytes(pages)
 
 
-def address_of(data: bytes) -> int:
-    """Where bytes are in the memory of this process, as long as somebody holds them."""
-    address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
-    assert address is not None
-    return address
-
-
-def own(machine: Machine, origin: int) -> bytes | None:
-    """The pages that this process has of its own, as the kernel tells; None if it does not."""
+def own(machine: Exports) -> bytes | None:
+    """The pages of a memory that this process has of its own, as the kernel tells; None if it does not."""
     system_page = _system_page_bytes()
-    start, size = machine.address + origin, machine.memory_bytes - origin
+    start, size = machine.address, machine.memory_bytes
     if not system_page or start % system_page or size % system_page:
         return None
     count = size // system_page * _ENTRY_BYTES
@@ -125,22 +122,22 @@ def _system_page_bytes() -> int:
 @functools.lru_cache(maxsize=8)
 def can_be_told(guest: Guest) -> bool:
     """Whether the kernel tells which pages of this guest's machines were written: tried with one."""
-    origin, system_page = guest.manifest.stack_end, _system_page_bytes()
+    system_page = _system_page_bytes()
     machine = Machine(guest, Limits())
-    size = machine.memory_bytes
-    expected = bytearray((size - origin) // PAGE_BYTES)
-    if own(machine, origin) != bytes(expected):
+    memory, size = machine.exports, machine.memory_bytes
+    expected = bytearray(size // PAGE_BYTES)
+    if own(memory) != bytes(expected):
         return False
-    for place in (origin, origin + (size - origin) // 3 * 2, size - 1):
+    for place in (0, guest.manifest.stack_end, size // 3 * 2, size - 1):
         _touch(machine, place)
-        first = (place - origin & -system_page) // PAGE_BYTES
+        first = (place & -system_page) // PAGE_BYTES
         expected[first : first + system_page // PAGE_BYTES] = b"\1" * (system_page // PAGE_BYTES)
-        if own(machine, origin) != bytes(expected):
+        if own(memory) != bytes(expected):
             return False
     # Behind the image the kernel may give more pages at a time.
     machine.grow(1)
     _touch(machine, size)
-    found = own(machine, origin)
+    found = own(memory)
     return found is not None and found.startswith(expected + b"\1")
 
 

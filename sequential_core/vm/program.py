@@ -27,22 +27,24 @@ from sequential_core.limits import Limits
 from sequential_core.model import ErrorDetail, ErrorKind, LogEntry
 from sequential_core.pending import Answer, ErrorAnswer, Pending, ResponseAnswer, ValueAnswer
 from sequential_core.vm import guest as guests
-from sequential_core.vm import modules, runtime, snapshot, waits
+from sequential_core.vm import machines, modules, runtime, snapshot, waits
 from sequential_core.vm.guest import Guest
 from sequential_core.vm.machine import (
     FILE_NAME,
     PRELUDE_NAME,
     Clock,
     GuestError,
-    Machine,
     OutOfMemory,
 )
 
 _PENDING, _FULFILLED = 0, 1
 
-# Above so many bytes of changes cyclic garbage is collected, and the snapshot taken again. A collection visits every
-# object, those of the image too: it must have something to gain. These are about 8 KB when compressed.
+# Above so many bytes of changes cyclic garbage is collected, and the snapshot taken again: about 8 KB when compressed.
+# A collection visits every object, those of the image too, so it must have something to gain: it is made at the first
+# such pause, then when the changes have grown by half since the pause before, and at every eighth pause.
 _COLLECT_ABOVE_BYTES = 32 << 10
+_COLLECT_GROWTH = 1.5
+_COLLECT_PAUSES = 8
 
 # The engine gives line 0 to the initialisers of static fields.
 _POSITION = re.compile(re.escape(FILE_NAME) + r":([1-9]\d{0,8}):(\d{1,9})")
@@ -111,7 +113,9 @@ def start(
         GuestNotFoundError: the installation has no guest.
     """
     program = Program(guests.current(), limits, clock, pause_everywhere=pause_everywhere)
-    return program.hop(lambda: program.begin(encode_code(code, limits)))
+    outcome = program.hop(lambda: program.begin(encode_code(code, limits)))
+    program.close()
+    return outcome
 
 
 def resume(
@@ -136,9 +140,11 @@ def resume(
         StateError: the bytes cannot be resumed here; see its subclasses.
         KeyError: an id is not pending.
     """
-    paused = codec.decode(state)
+    paused = codec.unpack(state)
     program = Program(guests.load(paused.guest), limits, clock, pause_everywhere=pause_everywhere)
-    return program.hop(lambda: program.go_on(paused, answers))
+    outcome = program.hop(lambda: program.go_on(paused, answers))
+    program.close()
+    return outcome
 
 
 def encode_code(code: str, limits: Limits) -> bytes:
@@ -165,8 +171,8 @@ class _Stop(Exception):
 class Program:
     """A program in a machine. `start` and `resume` are all that most callers need.
 
-    Keeping one and calling `hop` with `settle` again and again runs a program uncut, without a
-    snapshot being restored: what the tests compare the cut run to.
+    With `uncut`, keeping one and calling `hop` with `settle` again and again runs a program in one machine, of which no
+    snapshot is taken: what the tests compare the cut run to. Its states are empty.
 
     With `pause_everywhere` it is cut wherever it can be: before every job of the job queue it becomes bytes, its
     machine is dropped, and it goes on in a fresh one. No program can tell, but for the numbers of `Math.random`. Its
@@ -174,26 +180,43 @@ class Program:
     """
 
     def __init__(
-        self, guest: Guest, limits: Limits, clock: Clock | None = None, *, pause_everywhere: bool = False
+        self,
+        guest: Guest,
+        limits: Limits,
+        clock: Clock | None = None,
+        *,
+        pause_everywhere: bool = False,
+        uncut: bool = False,
     ) -> None:
         self._guest = guest
         self._limits = limits
         self._clock = clock
         self._pause_everywhere = pause_everywhere
-        self._machine = Machine(guest, limits, clock)
+        self._uncut = uncut
+        self._machine = machines.take(guest, limits, clock)
+        self._failed = self._taken = False
         self._main = 0
+        self._restored_bytes = 0
         self._passed_over: list[int] = []
+
+    def close(self) -> None:
+        """Lets another program have the machine."""
+        if not self._failed:
+            machines.give_back(self._machine, self._guest, taken=self._taken)
 
     def hop(self, step: Callable[[], None]) -> Outcome:
         """Runs `step`, then whatever can run, and tells where that ended."""
         machine = self._machine
         machine.logs = []
+        failed, self._failed, self._taken = self._failed, True, False
         try:
             with runtime.cpu_time(machine, self._limits.cpu_seconds), _failures(self):
                 step()
-                return self._outcome(self._run())
+                outcome = self._outcome(self._run())
         except _Stop as stop:
             return Failed(stop.error, tuple(self._machine.logs))
+        self._failed = failed
+        return outcome
 
     def begin(self, code: bytes) -> None:
         """Starts the code. To be called in `hop`."""
@@ -209,9 +232,11 @@ class Program:
                 raise modules.named(CodeSyntaxError(detail.message, detail.line, detail.column), code) from None
             raise _Stop(detail) from None
 
-    def go_on(self, paused: codec.State, answers: Mapping[int, Answer]) -> None:
+    def go_on(self, paused: codec.Packed, answers: Mapping[int, Answer]) -> None:
         """Restores a state and delivers answers. To be called in `hop`."""
         self._restore(paused)
+        if self._machine.age:
+            self._machine.age = self._machine.age + 1 if len(paused.body) > _COLLECT_ABOVE_BYTES else 0
         self.settle(answers)
 
     def settle(self, answers: Mapping[int, Answer]) -> None:
@@ -252,11 +277,13 @@ class Program:
     def _cut(self) -> None:
         """Goes on in a fresh machine, by way of bytes. Between two jobs, so that nothing is on the stack."""
         with runtime.uncounted():
-            state, machine = self._snapshot(cut=True), Machine(self._guest, self._limits, self._clock)
-            machine.take_logs(self._machine)
+            state, before = self._snapshot(cut=True), self._machine
+            machine = machines.take(self._guest, self._limits, self._clock)
+            machine.take_logs(before)
+            machines.give_back(before, self._guest, taken=True)
             self._machine = machine
             runtime.change_machine(machine)
-            self._restore(codec.decode(state))
+            self._restore(codec.unpack(state))
             machine.prepare()
 
     def _report(self) -> None:
@@ -269,7 +296,7 @@ class Program:
             machine.call("qjs_free_value", value)
         machine.call("qjs_free_value", machine.apply("report"))
 
-    def _restore(self, paused: codec.State) -> None:
+    def _restore(self, paused: codec.Packed) -> None:
         machine = self._machine
         stack_end = self._guest.manifest.stack_end
         size = paused.memory_pages * codec.WASM_PAGE_BYTES
@@ -281,10 +308,9 @@ class Program:
                 machine.grow(more // codec.WASM_PAGE_BYTES)
             except wasmtime.WasmtimeError:
                 raise _Stop(_memory_error(self._limits)) from None
-        try:
-            machine.write_all(paused.runs, stack_end)
-        except IndexError:
-            raise StateCorruptedError("it does not fit its guest") from None
+        with runtime.uncounted():
+            snapshot.restore(machine, self._guest, paused.count, paused.body)
+        self._restored_bytes = len(paused.body)
         self._main = paused.main
 
     def _outcome(self, text: bytes) -> Outcome:
@@ -292,7 +318,9 @@ class Program:
         requests, timers = _waits(text, limits)
         logs = tuple(machine.logs)
         if requests or (timers is not None and (timers.keeping or self._is_open())):
-            return Suspended(self._snapshot(), requests, timers, logs, tuple(self._passed_over))
+            state = self._snapshot()
+            self._taken = True
+            return Suspended(state, requests, timers, logs, tuple(self._passed_over))
         status = machine.call("qjs_promise_state", self._main)
         if status == _PENDING:
             raise _Stop(_deadlock())
@@ -342,16 +370,30 @@ class Program:
             raise _Stop(_limit_error(ErrorKind.RESULT_NOT_JSON, message)) from None
 
     def _snapshot(self, *, cut: bool = False) -> bytes:
+        if self._uncut:
+            return b""
         machine, limit = self._machine, self._limits.state_bytes
-        taken = snapshot.take(machine, self._guest)
-        if len(taken.body) > _COLLECT_ABOVE_BYTES and not cut:
+        taken = self._take()
+        if not cut and self._may_have_garbage(len(taken.body)):
             machine.call("qjs_run_gc")
-            taken = snapshot.take(machine, self._guest)
+            machine.age = 1
+            taken = self._take()
         size = machine.memory_bytes // codec.WASM_PAGE_BYTES
         state = codec.pack(self._guest.sha256, size, self._main, taken.runs, taken.body)
         if len(state) > limit and not cut:
             raise _Stop(_limit_error(ErrorKind.STATE_LIMIT, f"the state has more than {limit} bytes"))
         return state
+
+    def _may_have_garbage(self, changed: int) -> bool:
+        """Whether a collection is worth its time, with so many bytes of changes."""
+        if changed <= _COLLECT_ABOVE_BYTES:
+            return False
+        age = self._machine.age  # how many pauses ago the last one was, counting this; 0: there was none
+        return not 0 < age <= _COLLECT_PAUSES or changed > _COLLECT_GROWTH * self._restored_bytes
+
+    def _take(self) -> snapshot.Snapshot:
+        with runtime.uncounted():
+            return snapshot.take(self._machine, self._guest)
 
     def _describe(self, handle: int) -> ErrorDetail:
         """The parts of what the guest threw. Running out of anything meanwhile is left to `_failures`."""

@@ -1,17 +1,16 @@
-"""What a machine's memory has that its guest's image has not, without the garbage.
+"""A machine's memory as the difference to its guest's image, without the garbage; and back.
 
-`plain` says what that is: all of the memory is copied, walked and compared. `take` gives the same bytes, and copies
-only what the hop changed: `pages` tells which pages that may be, they are put over a copy of the image, and
-snapshot.wat does the rest there. The copy is then made the image again, for the next snapshot.
+`plain` says what a snapshot is: all of the memory is copied, walked and compared. `take` gives the same bytes, and
+looks only at what the hop changed: `pages` tells which pages that may be, and snapshot.wat does the rest beside the
+machine, in the same store. There the image is the memory of a second instance of the guest, which never runs: it is
+mapped, not copied.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import hashlib
-import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import wasmtime
 
 from sequential_core import state as codec
+from sequential_core.errors import StateCorruptedError
 from sequential_core.vm import cache, heap, native, pages, runtime
 from sequential_core.vm import guest as guests
 from sequential_core.vm.machine import RANDOM_STATE_BYTES
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 # for each run two words in a table and two numbers of up to five bytes. The table of garbage before is smaller, 256
 # ranges a page, but for ranges of many pages.
 _MOST_CHANGED_BYTES = codec.PAGE_BYTES + 171 * (8 + 10)
-_MOST_PAGE_BYTES = 1 + 8
+_MOST_PAGE_BYTES = 8
 _HEAD = struct.Struct("<2I")
-_HEAD_BYTES = 8
+_INDEX_BYTES = 4
 _SLACK_BYTES = 64
 
-# With more pages than these (8 MiB) a copy is not kept: it would hold on to their memory.
-_KEPT_PAGES = 2048
+# What it notes of the image, for each page.
+_SURVEY_BYTES = 5 * 4
 
-# More than any process lives, in steps of 10 ms: what runs here needs no limit.
-_NO_DEADLINE = 1 << 60
+# Where a machine has written more pages than these, 1 MiB, it is not made the image again: a fresh one is as quick.
+_MOST_RESET_PAGES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,99 +73,165 @@ def plain(machine: Machine, guest: Guest) -> Snapshot:
 
 
 def take(machine: Machine, guest: Guest) -> Snapshot:
-    """The changes of a machine's memory.
+    """The changes of a machine's memory. The garbage in it is blanked; the guest cannot tell.
 
     Args:
         machine: no call is under way in it, and `prepare` was called since it was made or restored.
         guest: the machine's.
     """
-    flags = pages.candidates(machine, guest, written=guest.manifest.random_state)
-    idle = _idle_copies(guest)
     try:
-        copy = _pop(idle) or _Copy(guest)
-        copy.make_room(len(flags) * codec.PAGE_BYTES, flags.count(1))
-        snapshot = copy.take(machine, flags)
+        return _companion(machine, guest).take()
     except (wasmtime.WasmtimeError, wasmtime.Trap):
-        # Such as a second memory that the process may not have. A task must not end for that.
+        # Such as a memory that the process may not have. A task must not end for that.
         return plain(machine, guest)
-    if flags.count(1) <= _KEPT_PAGES:
-        idle.append(copy)
-    return snapshot
 
 
-def _pop(copies: list[_Copy]) -> _Copy | None:
+def restore(machine: Machine, guest: Guest, count: int, body: bytes) -> None:
+    """Writes the runs of a body into a machine at its image.
+
+    Raises:
+        StateCorruptedError: it is no body of so many runs, or does not fit the memory. The machine must not be used.
+    """
     try:
-        return copies.pop()
-    except IndexError:  # another thread may have been quicker than any look before
-        return None
+        whole = _companion(machine, guest).restore(count, body)
+    except (wasmtime.WasmtimeError, wasmtime.Trap):
+        restore_plainly(machine, guest, count, body)
+        return
+    if not whole:
+        raise StateCorruptedError("its runs are none, or do not fit its guest")
 
 
-@functools.lru_cache(maxsize=8)
-def _idle_copies(_guest: Guest) -> list[_Copy]:
-    """The copies that no thread uses now. After a fork the child has these too, and never a half-used one."""
-    return []
+def restore_plainly(machine: Machine, guest: Guest, count: int, body: bytes) -> None:
+    """The specification of `restore`."""
+    origin = guest.manifest.stack_end
+    size = machine.memory_bytes - origin
+    for start, data in codec.runs(body, count, size):
+        machine.write(origin + start, data)
+
+
+def reset(machine: Machine, guest: Guest, *, taken: bool = False) -> bool:
+    """Makes a machine's memory the image again.
+
+    Args:
+        machine: no call is under way in it, and `prepare` was called since it was made or restored.
+        guest: the machine's.
+        taken: a snapshot of it was just taken; nothing was called or written since.
+
+    Returns:
+        Whether that was done. Not where the kernel does not tell the pages, where the memory has grown, or where so
+        many pages were written that a fresh machine is quicker.
+    """
+    try:
+        return _companion(machine, guest).reset(taken=taken)
+    except (wasmtime.WasmtimeError, wasmtime.Trap):
+        return False
+
+
+def _companion(machine: Machine, guest: Guest) -> Companion:
+    if machine.companion is None:
+        machine.companion = Companion(machine, guest)
+    return machine.companion
 
 
 @runtime.once
 def _module() -> wasmtime.Module:
-    program = guests.SNAPSHOT_PROGRAM.read_bytes()
+    program = guests.snapshot_program()
     return cache.compiled(program, hashlib.sha256(program).hexdigest(), guests.DIRECTORY)
 
 
-class _Copy:
-    """An instance of snapshot.wat with the image of a guest."""
+class Companion:
+    """An instance of snapshot.wat beside a machine, and an instance of its guest that never runs: the image."""
 
-    def __init__(self, guest: Guest) -> None:
-        self._manifest = guest.manifest
-        self._base_bytes = len(guest.base)
-        self._store = wasmtime.Store(runtime.engine())
-        self._store.set_epoch_deadline(_NO_DEADLINE)
-        exports = native.Exports(self._store, wasmtime.Instance(self._store, _module(), []))
-        self._call = exports.call
-        self._memory = exports.memory()
-        self._copy = codec.PAGE_BYTES + self._base_bytes
-        self._grow(self._copy + self._base_bytes)
-        for at in (codec.PAGE_BYTES, self._copy):
-            ctypes.memmove(self._address() + at, guest.base, self._base_bytes)
+    def __init__(self, machine: Machine, guest: Guest) -> None:
+        store = machine.store
+        self._store = store
+        self._guest = guest
+        self._limit = machine.memory_limit
+        self._machine = machine.exports
+        self._told: bytes | None = None
+        self._image = native.Exports(store, guest.template.instantiate(store))
+        self._image_bytes = self._image.memory_bytes
+        memories = (self._machine.memory(), self._image.memory())
+        self._notes = native.Exports(store, wasmtime.Instance(store, _module(), [*memories]))
+        self._flags = self._image_bytes // codec.PAGE_BYTES * _SURVEY_BYTES
+        self._make_room(self._flags)
+        self._survey()
 
-    def _address(self) -> int:
-        return ctypes.addressof(self._memory.data_ptr(self._store).contents)
+    def _survey(self) -> None:
+        """What heap.wat knows of the image: found in the first companion of a guest."""
+        manifest, address, noted = self._guest.manifest, self._notes.address, self._guest.survey
+        if noted is not None:
+            ctypes.memmove(address, noted, len(noted))
+        self._notes.call("survey", manifest.heap_start, manifest.arena_lists, int(noted is not None))
+        if noted is None:
+            self._guest.survey = ctypes.string_at(address, self._flags)
 
-    def _grow(self, size: int) -> None:
-        more = size - self._memory.data_len(self._store)
-        if more > 0:
-            self._memory.grow(self._store, -(-more // codec.WASM_PAGE_BYTES))
-
-    def make_room(self, size: int, changed: int) -> None:
-        """Grows for a memory of that size with so many changed pages.
-
-        Raises:
-            wasmtime.WasmtimeError: that is more than there is, or than WebAssembly can address.
-        """
-        needed = self._copy + size + _HEAD_BYTES + size // codec.PAGE_BYTES * _MOST_PAGE_BYTES
-        needed += changed * _MOST_CHANGED_BYTES
-        self._grow(needed + _SLACK_BYTES)
-
-    def take(self, machine: Machine, flags: bytes) -> Snapshot:
-        """The changes of a machine's memory, of which only the flagged pages may differ from the image."""
-        manifest, address = self._manifest, self._address()
-        origin = manifest.stack_end
-        size = len(flags) * codec.PAGE_BYTES
-        ours, theirs = address + self._copy, machine.address + origin
-        for match in re.finditer(b"\1+", flags):
-            start, stop = match.start() * codec.PAGE_BYTES, match.end() * codec.PAGE_BYTES
-            ctypes.memmove(ours + start, theirs + start, stop - start)
-        ctypes.memmove(ours + size + _HEAD_BYTES, flags, len(flags))
-        runs = self._call(
+    def take(self) -> Snapshot:
+        manifest = self._guest.manifest
+        size = self._machine.memory_bytes
+        _grow(self._image, self._store, size)
+        flags = self._told = pages.told(self._machine, self._guest)
+        if flags is None:
+            flags = pages.differing(self._machine, manifest.stack_end, self._image.address)
+        head = self._note(flags, size // codec.PAGE_BYTES * _MOST_PAGE_BYTES + flags.count(1) * _MOST_CHANGED_BYTES)
+        runs = self._notes.call(
             "snapshot",
-            self._base_bytes,
-            size,
-            manifest.random_state - origin,
-            manifest.heap_start - origin,
+            self._flags,
+            head,
+            manifest.stack_end,
+            manifest.random_state,
+            manifest.heap_start,
             manifest.arena_lists,
-            origin,
         )
-        start, stop = _HEAD.unpack(ctypes.string_at(ours + size, _HEAD.size))
-        body = ctypes.string_at(address + start, stop - start)
-        self._call("reset")
-        return Snapshot(runs, body)
+        address = self._notes.address
+        start, stop = _HEAD.unpack(ctypes.string_at(address + head, _HEAD.size))
+        return Snapshot(runs, ctypes.string_at(address + start, stop - start))
+
+    def restore(self, count: int, body: bytes) -> bool:
+        if count > len(body) // 2:  # each has two numbers
+            return False
+        at = self._flags + 2 * count * _INDEX_BYTES
+        stop = at + len(body)
+        self._make_room(stop + _SLACK_BYTES)
+        ctypes.memmove(self._notes.address + at, body, len(body))
+        return bool(self._notes.call("restore", self._flags, count, at, stop, self._guest.manifest.stack_end))
+
+    def reset(self, *, taken: bool) -> bool:
+        if self._machine.memory_bytes != self._image_bytes:
+            return False
+        if not taken:
+            self._told = pages.told(self._machine, self._guest)
+        if self._told is None or self._told.count(1) > _MOST_RESET_PAGES:
+            return False
+        if not taken:
+            self._note(self._told, 0)
+        self._notes.call("reset", self._flags)
+        return True
+
+    def _note(self, flags: bytes, room: int) -> int:
+        """Writes flags, where so many bytes are to have room behind them; returns where these begin."""
+        size = -(-len(flags) // 8) * 8 + 8
+        behind = self._flags + size
+        self._make_room(behind + room + _SLACK_BYTES)
+        ctypes.memmove(self._notes.address + self._flags, flags.ljust(size, b"\0"), size)
+        return behind
+
+    def _make_room(self, size: int) -> None:
+        if size > self._notes.memory_bytes:
+            # The machine's limit is not for this.
+            self._store.set_limits()
+            try:
+                _grow(self._notes, self._store, size)
+            finally:
+                self._store.set_limits(memory_size=self._limit)
+
+
+def _grow(exports: native.Exports, store: wasmtime.Store, size: int) -> None:
+    """Grows a memory to that size, if it is smaller.
+
+    Raises:
+        wasmtime.WasmtimeError: that is more than there is, or than WebAssembly can address.
+    """
+    more = size - exports.memory_bytes
+    if more > 0:
+        exports.memory().grow(store, -(-more // codec.WASM_PAGE_BYTES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 
 import pytest
@@ -15,7 +16,10 @@ MODULE = """
   (data (i32.const 8) "hello")
   (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
   (func (export "zero") (result i32) i32.const 0)
-  (func (export "wasm_free") (param i32) (i32.store8 (i32.const 8) (local.get 0)))
+  (func (export "put") (param i32) (i32.store8 (i32.const 8) (local.get 0)))
+  (func (export "long") (param i32) (result i64) (i64.sub (i64.const -4294967296) (i64.extend_i32_s (local.get 0))))
+  (func (export "float") (param f64))
+  (func (export "pair") (result i32 i32) i32.const 0 i32.const 0)
   (func (export "crash") (result i32) unreachable)
   (func $deep (export "deep") (result i32) (i32.add (i32.const 1) (call $deep)))
   (func (export "spin") (param i32) (result i32)
@@ -57,19 +61,46 @@ def test_a_function_without_parameters(exports):
 
 
 def test_a_function_without_result_gives_zero(exports, store):
-    assert exports.call("wasm_free", ord("j")) == 0
+    assert exports.call("put", ord("j")) == 0
     assert bytes(exports.memory().read(store, 8, 13)) == b"jello"
+
+
+def test_a_long_result_comes_out_whole(exports):
+    assert exports.call("long", 1) == -(2**32) - 1
+
+
+@pytest.mark.parametrize("name", ["float", "pair"])
+def test_a_function_of_another_kind_is_a_lookup_error(exports, name):
+    with pytest.raises(LookupError, match="another kind"):
+        exports.call(name, *[0] * (name == "float"))
+
+
+def test_a_call_may_be_made_while_another_is_under_way(store):
+    """The arguments of all calls go through one place."""
+    module = wasmtime.Module(
+        runtime.engine(),
+        """(module
+          (import "host" "ask" (func $ask (param i32) (result i32)))
+          (memory (export "memory") 1)
+          (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
+          (func (export "outer") (param i32 i32) (result i32)
+            (i32.add (call $ask (local.get 1)) (i32.mul (local.get 0) (i32.const 100)))))""",
+    )
+    kind = wasmtime.FuncType([wasmtime.ValType.i32()], [wasmtime.ValType.i32()])
+    ask = wasmtime.Func(store, kind, lambda number: exports.call("add", number, 5))
+    exports = native.Exports(store, wasmtime.Instance(store, module, [ask]))
+    assert exports.call("outer", 3, 20) == 325
 
 
 def test_the_memory_is_the_guests(exports, store):
     memory = exports.memory()
-    assert memory.data_len(store) == 65536
-    assert bytes(memory.read(store, 8, 13)) == b"hello"
+    assert memory.data_len(store) == exports.memory_bytes == 65536
+    assert bytes(memory.read(store, 8, 13)) == ctypes.string_at(exports.address + 8, 5) == b"hello"
 
 
 def test_functions_can_be_called_again_after_the_memory_grew(exports, store):
     exports.memory().grow(store, 1)
-    assert exports.memory().data_len(store) == 2 * 65536
+    assert exports.memory().data_len(store) == exports.memory_bytes == 2 * 65536
     assert exports.call("add", 1, 1) == 2
 
 
@@ -81,7 +112,7 @@ def test_an_unknown_export_is_a_lookup_error(exports, name):
 
 @pytest.mark.parametrize("arguments", [(), (1,), (1, 2, 3)])
 def test_a_wrong_number_of_arguments_is_an_error(exports, arguments):
-    with pytest.raises(wasmtime.WasmtimeError):
+    with pytest.raises(TypeError, match="add takes 2 arguments"):
         exports.call("add", *arguments)
 
 

@@ -170,16 +170,18 @@ def test_generated_programs_mean_the_same_wherever_they_are_cut(steps, seed):
 
 
 def test_it_is_cut_before_every_job(monkeypatch):
-    machines = set()
+    cuts = []
     cut = programs.Program._cut
 
     def counted(program):
-        machines.add(program._machine)
+        before = program._machine
         cut(program)
+        cuts.append(program._machine is not before)
 
     monkeypatch.setattr(programs.Program, "_cut", counted)
     run_program("for (let i = 0; i < 20; i++) await null; 1", {}, pause_everywhere=True)
-    assert len(machines) > 20, "each cut leaves a machine behind"
+    assert len(cuts) > 20
+    assert all(cuts), "each cut goes on in another machine"
 
 
 def test_the_cpu_time_of_a_hop_is_that_of_all_its_machines():

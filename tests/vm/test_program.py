@@ -9,6 +9,7 @@ from sequential_core.errors import CodeSyntaxError, CodeTooLargeError, InvalidCo
 from sequential_core.limits import Limits
 from sequential_core.model import ErrorDetail, ErrorKind
 from sequential_core.pending import ValueAnswer
+from sequential_core.vm import native
 from sequential_core.vm import program as programs
 
 # --- Code that is refused ------------------------------------------------------------------------
@@ -267,3 +268,39 @@ def test_a_request_cannot_be_answered_twice():
     assert isinstance(after, programs.Suspended)
     with pytest.raises(KeyError):
         programs.resume(after.state, {1: ValueAnswer(1)})
+
+
+def test_cyclic_garbage_is_collected_where_it_may_be_worth_it(monkeypatch):
+    """At the first pause with many changes, then at every eighth, or when they have grown by half."""
+    collected = []
+    call = native.Exports.call
+
+    def watched(exports, name, *arguments):
+        if name == "qjs_run_gc":
+            collected.append(pause)
+        return call(exports, name, *arguments)
+
+    monkeypatch.setattr(native.Exports, "call", watched)
+    code = (
+        "const kept = Array.from({ length: 2000 }, (_, i) => ({ i })); let more = null;"
+        "for (let n = 1; ; n++) { const o = {}; o.o = o; if (await fetch('http://a/')) more = kept.map((o) => [o]) }"
+    )
+    pause = 1
+    outcome = programs.start(code)
+    for pause in range(2, 21):
+        assert isinstance(outcome, programs.Suspended)
+        outcome = programs.resume(outcome.state, {outcome.requests[0].id: ValueAnswer(pause == 12)})
+    assert collected == [1, 9, 12, 20]
+
+
+def test_cyclic_garbage_of_a_loop_does_not_add_up():
+    code = (
+        "for (;;) { const o = { text: 'x'.repeat(100) }; o.list = Array.from({ length: 200 }, () => ({ o }));"
+        " await fetch('http://a/') }"
+    )
+    outcome, sizes = programs.start(code), []
+    for _ in range(40):
+        assert isinstance(outcome, programs.Suspended)
+        sizes.append(len(outcome.state))
+        outcome = programs.resume(outcome.state, {outcome.requests[0].id: ValueAnswer(1)})
+    assert max(sizes[20:]) <= 1.2 * max(sizes[:20])

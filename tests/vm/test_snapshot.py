@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from support import DEFAULT, run_cut, run_uncut
 
 from sequential_core import state as codec
+from sequential_core.errors import StateCorruptedError
 from sequential_core.limits import Limits
 from sequential_core.vm import guest as guests
 from sequential_core.vm import heap, pages, snapshot
+from sequential_core.vm import program as programs
 from sequential_core.vm.guest import Guest
 from sequential_core.vm.machine import Machine
 
@@ -43,7 +45,7 @@ class Checked:
     """`take`, compared to `plain`.
 
     Attributes:
-        compares_too: `take` is called once more, with the pages found by comparing all of them, as where the kernel
+        compares_too: both are called once more, with the pages found by comparing all of them, as where the kernel
             does not tell. Not on many threads, since it patches a module.
         made: how often that was.
     """
@@ -58,12 +60,21 @@ class Checked:
         if self.compares_too:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(pages, "can_be_told", lambda _guest: False)
-                assert take(machine, guest) == expected, "all compared"
+                # Without the garbage that the first has blanked: pages that have nothing else no longer count.
+                again = plain(machine, guest)
+                assert take(machine, guest) == again, "all compared"
         self.made += 1
         return taken
 
 
+linux_tells = pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="the kernel has no pagemap")
+
 take, plain = snapshot.take, snapshot.plain
+
+
+def assert_same(machine: Machine, guest: Guest) -> None:
+    expected = plain(machine, guest)  # first: `take` blanks the garbage
+    assert take(machine, guest) == expected
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -138,7 +149,7 @@ def test_both_ways_give_the_same_runs_at_every_pause(name, guest, checked):
 
 
 @st.composite
-def programs(draw) -> str:
+def made_up_programs(draw) -> str:
     """Makes things and lets go of them between pauses, of the image's things too."""
     lines = ["const kept = []; const baked = globalThis.ballast ?? [];"]
     for _ in range(draw(st.integers(1, 5))):
@@ -169,7 +180,7 @@ def programs(draw) -> str:
 
 @pytest.mark.parametrize("kind", ["pinned", "large"])
 @settings(max_examples=20)
-@given(code=programs())
+@given(code=made_up_programs())
 def test_any_program_gives_the_same_both_ways(kind, code):
     chosen = guest_of(kind)
     with pytest.MonkeyPatch.context() as patch:
@@ -211,7 +222,7 @@ def test_a_damaged_heap_gives_the_same_both_ways(kind, seed):
     guest = guest_of(kind)
     machine = machine_of(guest)
     damage(machine, guest, random.Random(seed))
-    assert take(machine, guest) == plain(machine, guest)
+    assert_same(machine, guest)
 
 
 @settings(max_examples=30)
@@ -226,7 +237,7 @@ def test_free_cells_that_are_damaged_give_the_same_both_ways(seed):
     if chance.random() < 0.5:  # the number of the next free cell
         start, _ = chance.choice(cells)
         machine.write(origin + start - 4, chance.choice([b"\xff\xff", b"\0\0", chance.randbytes(2)]))
-    assert take(machine, guest) == plain(machine, guest)
+    assert_same(machine, guest)
 
 
 def test_an_endless_list_of_arenas_ends_and_gives_the_same_both_ways(guest, monkeypatch):
@@ -236,7 +247,7 @@ def test_an_endless_list_of_arenas_ends_and_gives_the_same_both_ways(guest, monk
     heads = range(lists, lists + len(heap.CELL_BYTES) * heap.LIST_HEAD_BYTES, heap.LIST_HEAD_BYTES)
     arena = next(first for head in heads if (first := machine.word(head)) != head)
     machine.write(arena, arena.to_bytes(4, "little"))
-    assert take(machine, guest) == plain(machine, guest)
+    assert_same(machine, guest)
 
 
 @pytest.mark.parametrize("apart", [2, 3, 5, 60, 66, 300])
@@ -249,36 +260,118 @@ def test_many_runs_are_joined_alike(apart):
     start, stop = origin + len(guest.base), machine.memory_bytes
     line = (b"\x77" + bytes(8 * apart - 1)) * ((stop - start) // (8 * apart))
     machine.write(start, line)
-    assert take(machine, guest) == plain(machine, guest)
+    assert_same(machine, guest)
 
 
-# --- Copies --------------------------------------------------------------------------------------
+# --- Back to a machine, and back to the image ----------------------------------------------------
 
 
-def test_a_copy_is_the_image_again_after_a_snapshot(guest):
-    snapshot._idle_copies(guest).clear()
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_state_is_restored_as_the_plain_way_does_it(name, guest):
+    limits = Limits(cpu_seconds=60, state_bytes=1 << 26)
+    outcome = programs.start(PROGRAMS[name], limits)
+    assert isinstance(outcome, programs.Suspended)
+    paused = codec.unpack(outcome.state)
+    machines = []
+    for write in (snapshot.restore, snapshot.restore_plainly):
+        machine = Machine(guest, limits)
+        machine.grow(paused.memory_pages - machine.memory_bytes // codec.WASM_PAGE_BYTES)
+        write(machine, guest, paused.count, paused.body)
+        machines.append(machine.read(0, machine.memory_bytes))
+    assert machines[0] == machines[1]
+
+
+def varint(number: int) -> bytes:
+    return bytes([number & 0x7F | 0x80, *varint(number >> 7)]) if number > 0x7F else bytes([number])
+
+
+@functools.cache
+def small_machine() -> Machine:
+    return Machine(guests.current(), DEFAULT)
+
+
+@st.composite
+def bodies(draw) -> tuple[int, bytes]:
+    """A count and a body that is one of so many runs, or nearly."""
+    words = (small_machine().memory_bytes - guests.current().manifest.stack_end) // 8
+    least = [0, 1, 1, 2, 127, 128, 300, words - 40, words - 1, words, 1 << 28, (1 << 32) - 1, 1 << 32, (1 << 35) - 1]
+    gaps = draw(st.lists(st.sampled_from(least), max_size=6))
+    lengths = draw(st.lists(st.sampled_from([0, 1, 1, 2, 3, 17, 40, 1 << 29]), min_size=len(gaps), max_size=len(gaps)))
+    content = sum(length for length in lengths if length < 100) * 8 + draw(st.sampled_from([0, 0, 0, 0, 1, -1, 8, -8]))
+    index = b"".join(map(varint, gaps + lengths))
+    if draw(st.booleans()) and index:
+        at = draw(st.integers(0, len(index) - 1))
+        index = index[:at] + bytes([draw(st.integers(0, 255))]) + index[at + 1 :]
+    count = len(gaps) + draw(st.sampled_from([0, 0, 0, 1, -1, 1 << 31]))
+    return max(count, 0), index + random.Random(len(index)).randbytes(max(content, 0))
+
+
+@settings(max_examples=300)
+@given(bodies())
+def test_any_body_is_restored_or_refused_both_ways(made):
+    count, body = made
+    guest, machine = guests.current(), small_machine()
+    outcomes = []
+    for write in (snapshot.restore, snapshot.restore_plainly):
+        machine.write(0, bytes(guest.manifest.stack_end) + guest.base)
+        try:
+            write(machine, guest, count, body)
+        except StateCorruptedError:
+            outcomes.append(None)
+        else:
+            outcomes.append(machine.read(0, machine.memory_bytes))
+    assert outcomes[0] == outcomes[1]
+
+
+@linux_tells
+def test_a_machine_is_the_image_again_after_a_reset(guest):
     machine, origin = machine_of(guest), guest.manifest.stack_end
-    machine.grow(8)
-    damage(machine, guest, random.Random(1))
-    machine.write(machine.memory_bytes - 5000, b"\x77" * 5000)
+    damage_in_place(machine, guest)
+    assert snapshot.reset(machine, guest)
+    assert machine.read(0, machine.memory_bytes) == bytes(origin) + guest.base
+
+
+@linux_tells
+def test_a_machine_is_the_image_again_after_a_snapshot_and_a_reset(guest):
+    machine, origin = machine_of(guest), guest.manifest.stack_end
+    damage_in_place(machine, guest)
+    assert take(machine, guest).runs > 0
+    assert snapshot.reset(machine, guest, taken=True)
+    assert machine.read(0, machine.memory_bytes) == bytes(origin) + guest.base
+
+
+def damage_in_place(machine: Machine, guest: Guest) -> None:
+    """Writes into the C stack, the heap, garbage, and up to the last byte."""
+    origin, size = guest.manifest.stack_end, machine.memory_bytes
+    machine.write(0, b"\x77")
+    machine.write(origin - 3000, b"\x77" * 6000)
+    machine.write(size - 5000, b"\x77" * 5000)
     machine.write(origin + len(guest.base) // 2, b"\x77" * 9000)
-    take(machine, guest)
-    (copy,) = snapshot._idle_copies(guest)
-    data = ctypes.string_at(copy._address(), copy._memory.data_len(copy._store))
-    assert data == (bytes(4096) + guest.base + guest.base).ljust(len(data), b"\0")
+    start, stop = heap.free_chunks(bytearray(guest.base), guest.manifest.heap_start - origin)[0]
+    machine.write(origin + start, b"\x77" * (stop - start))
 
 
-def test_a_copy_that_grew_large_is_not_kept():
-    guest = guests.current()
-    snapshot._idle_copies(guest).clear()
+def test_a_machine_that_has_grown_is_not_reset(guest):
     machine = machine_of(guest)
-    machine.grow(200)
-    machine.write(machine.memory_bytes - (9 << 20), b"\x77" * (9 << 20))
-    assert take(machine, guest) == plain(machine, guest)
-    assert not snapshot._idle_copies(guest)
+    machine.grow(1)
+    assert not snapshot.reset(machine, guest)
 
 
-def test_a_memory_for_which_there_is_no_room_is_compared_plainly(guest, monkeypatch):
+def test_a_machine_with_many_written_pages_is_not_reset(guest):
+    machine, origin = machine_of(guest), guest.manifest.stack_end
+    machine.write(origin, b"\x77" * (257 * 4096))
+    assert not snapshot.reset(machine, guest)
+
+
+def test_a_machine_whose_pages_nobody_tells_is_not_reset(guest, monkeypatch):
+    machine = machine_of(guest)
+    monkeypatch.setattr(pages, "can_be_told", lambda _guest: False)
+    assert not snapshot.reset(machine, guest)
+    take(machine, guest)
+    assert not snapshot.reset(machine, guest, taken=True)
+
+
+def test_a_memory_for_which_there_is_no_room_is_compared_and_restored_plainly(guest, monkeypatch):
     machine = machine_of(guest)
     machine.write(guest.manifest.stack_end + 4096, b"\x77" * 100)
     expected = take(machine, guest)
@@ -286,17 +379,26 @@ def test_a_memory_for_which_there_is_no_room_is_compared_plainly(guest, monkeypa
     monkeypatch.setattr(snapshot, "_SLACK_BYTES", 5 << 30)
     assert take(machine, guest) == expected
     assert take(machine, guest) == expected
+    fresh = machine_of(guest)
+    snapshot.restore(fresh, guest, expected.runs, expected.body)
+    assert fresh.read(guest.manifest.stack_end + 4096, guest.manifest.stack_end + 4196) == b"\x77" * 100
 
 
 # --- Pages ---------------------------------------------------------------------------------------
-
-linux_tells = pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="the kernel has no pagemap")
 
 
 def shown(flags: bytes | None) -> set[int]:
     """Offsets of the flagged pages."""
     assert flags is not None
     return {number * codec.PAGE_BYTES for number, flag in enumerate(flags) if flag}
+
+
+def differing_pages(machine: Machine, guest: Guest) -> bytes:
+    """By comparing all, as where the kernel does not tell."""
+    image = (bytes(guest.manifest.stack_end) + guest.base).ljust(machine.memory_bytes, b"\0")
+    address = ctypes.cast(ctypes.c_char_p(image), ctypes.c_void_p).value
+    assert address is not None
+    return pages.differing(machine.exports, guest.manifest.stack_end, address)
 
 
 def machine_of(guest: Guest) -> Machine:
@@ -313,8 +415,8 @@ def test_the_kernel_tells_where_there_is_a_pagemap(guest):
 @linux_tells
 def test_a_page_that_was_only_read_is_not_told(guest):
     machine = Machine(guest, DEFAULT)
-    machine.read(0, machine.memory_bytes)
-    assert not any(pages.own(machine, guest.manifest.stack_end) or b"\1")
+    machine.read(guest.manifest.stack_end, machine.memory_bytes)
+    assert not any(pages.own(machine.exports) or b"\1")
 
 
 @linux_tells
@@ -324,13 +426,13 @@ def test_every_page_that_was_written_is_told(guest):
     last = machine.memory_bytes
     chance, written = random.Random(7), set()
     for _ in range(100):
-        at = chance.randrange(origin, last)
+        at = chance.randrange(last)
         machine.write(at, b"\x55")
-        written.add(at - origin & -codec.PAGE_BYTES)
-    found = shown(pages.own(machine, origin))
+        written.add(at & -codec.PAGE_BYTES)
+    found = shown(pages.own(machine.exports))
     assert written <= found
-    differing = shown(pages.differing(machine, guest))
-    assert differing == set(codec.changed_pages(machine.read(origin, last), guest.base))
+    differing = shown(differing_pages(machine, guest))
+    assert differing == {origin + at for at in codec.changed_pages(machine.read(origin, last), guest.base)}
     assert differing <= found
 
 
@@ -339,7 +441,7 @@ def test_a_page_written_as_it_was_is_told_but_is_no_change(guest):
     machine, origin = machine_of(guest), guest.manifest.stack_end
     at = origin + len(guest.base) // 2
     machine.write(at, machine.read(at, at + 8))
-    assert at - origin & -codec.PAGE_BYTES in shown(pages.candidates(machine, guest, guest.manifest.random_state))
+    assert at & -codec.PAGE_BYTES in shown(pages.told(machine.exports, guest))
     assert take(machine, guest) == snapshot.Snapshot(0, b"")
 
 
@@ -358,7 +460,8 @@ def test_a_pagemap_that_lies_is_not_believed(lie, guest, monkeypatch):
     machine.write(at, bytes(x ^ 1 for x in machine.read(at, at + 8)))
     pages.can_be_told(guest)
     monkeypatch.setattr(os, "pread", lambda _handle, count, _offset: lie(count))
-    assert pages.candidates(machine, guest, guest.manifest.random_state) == pages.differing(machine, guest)
+    assert pages.told(machine.exports, guest) is None
+    assert_same(machine, guest)
     pages.can_be_told.cache_clear()
     assert not pages.can_be_told(guest)
     pages.can_be_told.cache_clear()
@@ -371,14 +474,15 @@ def test_without_a_pagemap_all_is_compared(guest, monkeypatch):
     machine = machine_of(guest)
     pages.can_be_told(guest)
     monkeypatch.setattr(os, "open", refuse)
-    assert pages.candidates(machine, guest, guest.manifest.random_state) == pages.differing(machine, guest)
+    assert pages.told(machine.exports, guest) is None
+    assert_same(machine, guest)
 
 
 @pytest.mark.parametrize(
     ("size", "expected"), [(4096, {8192}), (16384, {0, 4096, 8192, 12288}), (1024, None), (6000, None)]
 )
 def test_pages_of_the_system_are_told_as_ours(size, expected, guest, monkeypatch):
-    machine, origin = Machine(guest, DEFAULT), guest.manifest.stack_end
+    machine = Machine(guest, DEFAULT)
     asked = []
 
     def pread(_handle, count, offset):
@@ -388,11 +492,11 @@ def test_pages_of_the_system_are_told_as_ours(size, expected, guest, monkeypatch
 
     monkeypatch.setattr(pages, "_system_page_bytes", lambda: 0 if size % 4096 else size)
     monkeypatch.setattr(os, "pread", pread)
-    if (machine.address + origin) % size == 0 or expected is None:
-        told = pages.own(machine, origin)
+    if machine.exports.address % size == 0 or expected is None:
+        told = pages.own(machine.exports)
         assert (told if expected is None else shown(told)) == expected
     if asked:
-        assert asked == [((machine.memory_bytes - origin) // size * 8, (machine.address + origin) // size * 8)]
+        assert asked == [(machine.memory_bytes // size * 8, machine.exports.address // size * 8)]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -408,17 +512,21 @@ def test_a_machine_goes_on_in_a_forked_process_and_loses_nothing(guest):
         code = 1
         try:
             machine.write(after, b"\x66" * 8)
-            expected = set(codec.changed_pages(machine.read(origin, machine.memory_bytes), guest.base))
-            found = shown(pages.candidates(machine, guest, guest.manifest.random_state))
-            right = take(machine, guest) == plain(machine, guest)
-            code = 0 if right and expected <= found and before - origin & -4096 in found else 2
+            changed = codec.changed_pages(machine.read(origin, machine.memory_bytes), guest.base)
+            found = shown(pages.told(machine.exports, guest))
+            expected = plain(machine, guest)
+            right = take(machine, guest) == expected
+            whole = {origin + at for at in changed} <= found and before & -4096 in found
+            reset = snapshot.reset(machine, guest, taken=True)
+            same = machine.read(0, machine.memory_bytes) == bytes(origin) + guest.base
+            code = 0 if right and whole and reset and same else 2
         finally:
             os._exit(code)
     machine.write(after - 8192, b"\x77" * 8)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    found = shown(pages.candidates(machine, guest, guest.manifest.random_state))
-    assert {each - origin & -4096 for each in (before, after - 8192)} <= found
+    found = shown(pages.told(machine.exports, guest))
+    assert {each & -4096 for each in (before, after - 8192)} <= found
 
 
 def test_snapshots_on_many_threads_at_once_lose_nothing(guest, monkeypatch):
