@@ -2,19 +2,26 @@
 
 Both are compared in words of eight bytes. What differs is kept as *runs*: where, how long, and the new
 content. New content compresses better than its XOR with the image, since pointers and
-atoms repeat (2,250 bytes against 3,400 for the reference program). Layout, little-endian:
+atoms repeat (2,250 bytes against 3,400 for the reference program). The *body* is, for each run, the words between
+it and the one before, then for each run its words, both as LEB128; then the content of all runs. Layout of a
+state, little-endian, LEB128 where no number of bytes is said:
 
     offset  bytes
-    0       4      magic, b"SEQ\\x1a"
-    4       2      format version
-    6       2      size of the memory, in WebAssembly pages of 64 KiB
-    8       4      handle of the program's main promise
-    12      4      number of runs
-    16      4      size of the body, decompressed
-    20      32     SHA-256 of the guest
-    52      16     BLAKE2b-128 over everything else: bytes 0 to 51 and 68 to the end
-    68             the body, zstd: for each run the words between it and the one before, then for
-                   each run its words, both as LEB128; then the content of all runs
+    0       4      magic, b"SEQ\x1a"
+    4       2      format version, 2
+    6       8      the first bytes of the SHA-256 of the guest
+    14      8      BLAKE2b-64 over everything else: bytes 0 to 13 and 22 to the end
+    22      1      how the body is compressed, see `Packing`
+    23             size of the memory, in WebAssembly pages of 64 KiB
+                   handle of the program's main promise
+                   number of runs
+                   size of the body, decompressed
+                   the body, zstd
+
+A pause of a small program is some 600 bytes, so each of these counts. Eight bytes of its SHA-256 find a guest among
+the few that are installed. The digest is against accidents: of 2^64 damaged states one would pass. Against those who
+can write states no digest helps, since they can compute it as well. Format 1 has a header of 68 bytes, with 32 of the
+guest and 16 of the digest and all numbers as they are, and a whole zstd frame; it is read, and no longer written.
 
 Everything is checked before a byte of it reaches a VM.
 """
@@ -24,21 +31,31 @@ from __future__ import annotations
 import hashlib
 import itertools
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import zstandard
 
+from sequential_core.dictionary import Dictionary
 from sequential_core.errors import StateCorruptedError, StateFormatError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WORD_BYTES = 8
 WASM_PAGE_BYTES = 65536
 
+_MOST_MEMORY_PAGES = 1 << 16
+
 _MAGIC = b"SEQ\x1a"
-_HEADER = struct.Struct("<4sHHIII32s")
-_DIGEST_BYTES = 16
-_BODY = _HEADER.size + _DIGEST_BYTES
+_BEGINNING = struct.Struct("<4sH")
+_GUEST_BYTES = 8
+_DIGEST_BYTES = 8
+_DIGEST = _BEGINNING.size + _GUEST_BYTES
+_NUMBERS = _DIGEST + _DIGEST_BYTES
+
+_HEADER_1 = struct.Struct("<4sHHIII32s")
+_DIGEST_BYTES_1 = 16
+_BODY_1 = _HEADER_1.size + _DIGEST_BYTES_1
 
 # Memories are compared in steps: most pages are equal, and in one that is not, most blocks.
 PAGE_BYTES = 4096
@@ -54,10 +71,21 @@ _WIDE_GAP_WORDS = 64
 # 1 MiB is compared at a time.
 _PORTION_PAGES = 256
 
-# A higher level takes longer than a few bytes are worth at every pause.
+# Without a dictionary. A higher level takes longer than a few bytes are worth at every pause.
 _ZSTD_LEVEL = 3
 
+# Above it a body has little of what is in a dictionary, and a higher level takes long.
+_DICTIONARY_BYTES = 1 << 16
+
 Run = tuple[int, bytes]
+
+
+class Packing(IntEnum):
+    """How a body is compressed: as a frame of zstd without its magic number and its size."""
+
+    PLAIN = 0
+    DICTIONARY = 1
+    """With the guest's dictionary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +93,7 @@ class State:
     """A memory as a difference to the image of a guest.
 
     Attributes:
-        guest: SHA-256 of the guest, in hexadecimal.
+        guest: SHA-256 of the guest, in hexadecimal; its first 16 digits, if it comes from a state of format 2.
         memory_pages: size of the memory, in WebAssembly pages of 64 KiB.
         main: handle of the program's main promise.
         runs: where the memory differs: offsets from where the image begins, ascending, and the
@@ -78,15 +106,37 @@ class State:
     runs: tuple[Run, ...]
 
 
-def encode(state: State) -> bytes:
-    """The bytes of a state."""
-    return pack(state.guest, state.memory_pages, state.main, len(state.runs), body(state.runs))
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A state whose digest was checked, and whose body is still compressed.
+
+    Attributes:
+        guest, memory_pages, main: as of `State`.
+        count: of the runs.
+        size: of the body.
+        packing: how it is compressed; None: as format 1 has it.
+        content: the compressed body.
+    """
+
+    guest: str
+    memory_pages: int
+    main: int
+    count: int
+    size: int
+    packing: Packing | None
+    content: bytes
 
 
-def body(found: Iterable[Run]) -> bytes:
+def encode(state: State, dictionary: Dictionary | None = None) -> bytes:
+    """The bytes of a state; `dictionary` is its guest's."""
+    raw = body(state.runs)
+    return pack(state.guest, state.memory_pages, state.main, len(state.runs), raw, dictionary=dictionary)
+
+
+def body(runs: Iterable[Run]) -> bytes:
     """Runs as the body of a state has them, not compressed."""
     gaps, lengths, contents, end = [], [], [], 0
-    for offset, data in found:
+    for offset, data in runs:
         gaps.append((offset - end) // WORD_BYTES)
         lengths.append(len(data) // WORD_BYTES)
         contents.append(data)
@@ -94,82 +144,126 @@ def body(found: Iterable[Run]) -> bytes:
     return b"".join([_varints(gaps + lengths), *contents])
 
 
-def pack(guest: str, memory_pages: int, main: int, count: int, raw: bytes) -> bytes:
-    """The bytes of a state of so many runs; `raw` is what `body` gave for them."""
-    header = _HEADER.pack(_MAGIC, FORMAT_VERSION, memory_pages, main, count, len(raw), bytes.fromhex(guest))
-    compressed = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_content_size=False).compress(raw)
-    return header + _digest(header, compressed) + compressed
+def pack(
+    guest: str, memory_pages: int, main: int, count: int, raw: bytes, *, dictionary: Dictionary | None = None
+) -> bytes:
+    """The bytes of a state of so many runs; `raw` is what `body` gave for them, `dictionary` the guest's."""
+    if dictionary is not None and len(raw) <= _DICTIONARY_BYTES:
+        packing, content = Packing.DICTIONARY, dictionary.compress(raw)
+    else:
+        packing, content = Packing.PLAIN, _plain_compressor().compress(raw)
+    beginning = _BEGINNING.pack(_MAGIC, FORMAT_VERSION) + bytes.fromhex(guest)[:_GUEST_BYTES]
+    rest = _varints((packing, memory_pages, main, count, len(raw))) + content
+    return beginning + _digest(beginning, rest, _DIGEST_BYTES) + rest
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """A state whose header and digest were checked, and whose runs were not yet read.
-
-    Attributes:
-        guest, memory_pages, main: as in `State`.
-        count: the number of runs.
-        body: the runs, see `body`.
-    """
-
-    guest: str
-    memory_pages: int
-    main: int
-    count: int
-    body: bytes
-
-
-def decode(data: bytes) -> State:
+def decode(data: bytes, dictionary: Callable[[str], Dictionary | None] | None = None) -> State:
     """The state that `encode` made these bytes of.
+
+    Args:
+        data: the bytes.
+        dictionary: gives the dictionary of a guest by `State.guest`, may raise; None: no guest has one.
 
     Raises:
         StateFormatError: the bytes are of a later format.
         StateCorruptedError: they are not a state, not a whole one, or were altered.
     """
-    packed = unpack(data)
-    found = runs(packed.body, packed.count, packed.memory_pages * WASM_PAGE_BYTES)
-    return State(packed.guest, packed.memory_pages, packed.main, found)
+    packed = read(data)
+    raw = unpack(packed, None if dictionary is None else dictionary(packed.guest))
+    return State(
+        packed.guest, packed.memory_pages, packed.main, runs(raw, packed.count, packed.memory_pages * WASM_PAGE_BYTES)
+    )
 
 
-def unpack(data: bytes) -> Packed:
-    """What `pack` was given. Raises what `decode` does, but for what is wrong with the runs."""
-    if len(data) < _BODY:
+def read(data: bytes) -> Packed:
+    """The parts of a state, its digest checked.
+
+    Raises:
+        StateFormatError: the bytes are of a later format.
+        StateCorruptedError: they are not a state, not a whole one, or were altered.
+    """
+    if len(data) < _NUMBERS:
         raise StateCorruptedError("it is too short")
-    magic, version, memory_pages, main, count, size, guest = _HEADER.unpack_from(data)
+    magic, version = _BEGINNING.unpack_from(data)
     if magic != _MAGIC:
         raise StateCorruptedError("it does not begin like a state")
     if version > FORMAT_VERSION:
         raise StateFormatError(version, FORMAT_VERSION)
-    header, digest, body = data[: _HEADER.size], data[_HEADER.size : _BODY], data[_BODY:]
-    if version < 1 or _digest(header, body) != digest:
-        raise StateCorruptedError("its digest does not match")
-    if size > 2 * memory_pages * WASM_PAGE_BYTES:  # the index of a run is shorter than the run
+    packed = _read_2(data) if version == FORMAT_VERSION else _read_1(data, version)
+    if packed.size > 2 * packed.memory_pages * WASM_PAGE_BYTES:  # the index of a run is shorter than the run
         raise StateCorruptedError("its size does not match")
-    return Packed(guest.hex(), memory_pages, main, count, _decompress(body, size))
+    return packed
 
 
-def _digest(header: bytes, body: bytes) -> bytes:
-    return hashlib.blake2b(header + body, digest_size=_DIGEST_BYTES).digest()
+def _read_2(data: bytes) -> Packed:
+    beginning, digest, rest = data[:_DIGEST], data[_DIGEST:_NUMBERS], data[_NUMBERS:]
+    if _digest(beginning, rest, _DIGEST_BYTES) != digest:
+        raise StateCorruptedError("its digest does not match")
+    (packing, memory_pages, main, count, size), at = _read_varints(rest, 5)
+    if memory_pages > _MOST_MEMORY_PAGES or main >> 32:
+        raise StateCorruptedError("it has a memory that no guest has")
+    if packing not in _PACKINGS:
+        raise StateCorruptedError("it is compressed in no way that there is")
+    guest = beginning[_BEGINNING.size :].hex()
+    return Packed(guest, memory_pages, main, count, size, Packing(packing), rest[at:])
 
 
-def _decompress(body: bytes, size: int) -> bytes:
+_PACKINGS = frozenset(Packing)
+
+
+def _read_1(data: bytes, version: int) -> Packed:
+    if len(data) < _BODY_1:
+        raise StateCorruptedError("it is too short")
+    _, _, memory_pages, main, count, size, guest = _HEADER_1.unpack_from(data)
+    header, digest, content = data[: _HEADER_1.size], data[_HEADER_1.size : _BODY_1], data[_BODY_1:]
+    if version < 1 or _digest(header, content, _DIGEST_BYTES_1) != digest:
+        raise StateCorruptedError("its digest does not match")
+    return Packed(guest.hex(), memory_pages, main, count, size, None, content)
+
+
+def _digest(before: bytes, behind: bytes, size: int) -> bytes:
+    return hashlib.blake2b(before + behind, digest_size=size).digest()
+
+
+def unpack(packed: Packed, dictionary: Dictionary | None) -> bytes:
+    """The body of a state, as `body` gave it.
+
+    Raises:
+        StateCorruptedError: it does not decompress to what it says.
+    """
+    # One byte more than there should be: a longer content is then seen, and never unpacked.
+    limit = packed.size + 1
     try:
-        # One byte more than there should be: a longer content is then seen, and never unpacked.
-        raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=size + 1)
+        if packed.packing is Packing.DICTIONARY:
+            if dictionary is None:
+                raise StateCorruptedError("its guest has no dictionary")
+            raw = dictionary.decompress(packed.content, limit)
+        else:
+            frame = zstandard.FORMAT_ZSTD1 if packed.packing is None else zstandard.FORMAT_ZSTD1_MAGICLESS
+            raw = zstandard.ZstdDecompressor(format=frame).decompress(packed.content, max_output_size=limit)
     except (zstandard.ZstdError, MemoryError) as error:
         raise StateCorruptedError("it does not decompress") from error
-    if len(raw) != size:
+    if len(raw) != packed.size:
         raise StateCorruptedError("its size does not match")
     return raw
 
 
+def _plain_compressor() -> zstandard.ZstdCompressor:
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        _ZSTD_LEVEL, write_content_size=False, format=zstandard.FORMAT_ZSTD1_MAGICLESS
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters)
+
+
 def runs(raw: bytes, count: int, memory_bytes: int) -> tuple[Run, ...]:
-    """The runs of a body, checked.
+    """The runs of a body.
 
     Raises:
-        StateCorruptedError: it is not one of so many runs, or they do not lie in so many bytes.
+        StateCorruptedError: they are not what `body` writes for so many, or do not lie in so many bytes.
     """
     numbers, at = _read_varints(raw, 2 * count)
-    found, end = [], 0
+    found: list[Run] = []
+    end = 0
     for position, (gap, length) in enumerate(zip(numbers[:count], numbers[count:], strict=True)):
         offset, size = end + gap * WORD_BYTES, length * WORD_BYTES
         if not length or (position and not gap):

@@ -2,7 +2,8 @@
 
 The stripper of TypeScript's types comes with the same packages, see `typescript.build`.
 
-Runs when the project is built, with no more installed than wasmtime: `python -m sequential_core.vm.build`.
+Runs when the project is built, with no more installed than wasmtime and zstandard:
+`python -m sequential_core.vm.build`.
 `--pin` takes the result as the new current guest instead of checking it. `--compile TARGET FOLDER` then compiles
 every guest for a kind of machine, for packages that are made for one.
 """
@@ -25,10 +26,10 @@ from pathlib import Path
 import wasmtime
 
 from sequential_core.typescript import build as typescript
-from sequential_core.vm import cache, runtime
+from sequential_core.vm import cache, corpus, runtime, wasm
 from sequential_core.vm.bake import BakeError, bake
 from sequential_core.vm.bundle import BundleError, bundle
-from sequential_core.vm.guest import CURRENT, DIRECTORY, snapshot_program
+from sequential_core.vm.guest import CURRENT, DICTIONARY_SECTION, DIRECTORY, snapshot_program
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,9 +151,10 @@ def _bake_packages(folder: Path) -> bytes:
     wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
     engine = (modules / _ENGINE_PACKAGE / _ENGINE_FILE).read_bytes()
     try:
-        return bake(engine, bundle(folder), wanted)
+        guest = bake(engine, bundle(folder), wanted)
     except (BakeError, BundleError) as error:
         raise BuildError(str(error)) from error
+    return wasm.with_custom_section(guest, DICTIONARY_SECTION, corpus.dictionary(guest))
 
 
 def _licences(modules: Path) -> str:

@@ -1,7 +1,8 @@
 """Guests: the baked modules of this installation, and how they are loaded.
 
 A guest is one file, `guests/<SHA-256>.wasm`: the engine with its initialised heap as its data
-section, and a manifest of the addresses that the host needs. A state fits only the guest that
+section, a manifest of the addresses that the host needs, and the dictionary that small states are
+compressed with. A state fits only the guest that
 made it, so a release may carry several; `current.sha256` names the one that new tasks get.
 Beside it a package for one kind of machine, such as that of the Lambda functions, carries the guest's compiled form.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import wasmtime
 
+from sequential_core.dictionary import Dictionary
 from sequential_core.errors import GuestMismatchError, GuestNotFoundError
 from sequential_core.vm import cache, runtime, wasm
 
@@ -26,6 +28,7 @@ CURRENT = Path(__file__).parent / "current.sha256"
 _SNAPSHOT_PROGRAM = ("snapshot.wat", "heap.wat")
 
 SECTION = "sequential"
+DICTIONARY_SECTION = "sequential.dictionary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +71,22 @@ class Guest:
     Attributes:
         sha256: its name, in hexadecimal.
         manifest: where things are in its memory.
+        dictionary: what its small states are compressed with; None: it was baked before there were any.
         template: gives fresh instances.
         clocked_template: gives instances that ask their machine what time it is.
         survey: what `snapshot` has found out about its image; None before the first.
     """
 
-    def __init__(self, module: bytes) -> None:
+    def __init__(self, module: bytes, compiled: wasmtime.Module | None = None) -> None:
+        """Args: the content of its file, and its compiled form; None: from the cache, or made now and cached."""
         content = wasm.custom_section(module, SECTION)
         if content is None:
             raise GuestNotFoundError
         self.sha256 = hashlib.sha256(module).hexdigest()
         self.manifest = Manifest.from_json(content)
-        self._compiled = cache.compiled(module, self.sha256, DIRECTORY)
+        words = wasm.custom_section(module, DICTIONARY_SECTION)
+        self.dictionary = None if words is None else Dictionary(words)
+        self._compiled = compiled or cache.compiled(module, self.sha256, DIRECTORY)
         self.survey: bytes | None = None
         self.template = runtime.linker().instantiate_pre(self._compiled)
 
@@ -121,14 +128,25 @@ def current() -> Guest:
         raise GuestNotFoundError from error
 
 
-@functools.lru_cache(maxsize=8)
-def load(sha256: str) -> Guest:
-    """The guest of that name.
+@functools.lru_cache(maxsize=16)
+def load(name: str) -> Guest:
+    """The guest of that name: its SHA-256, or the beginning of it that a state has.
 
     Raises:
         GuestMismatchError: it is not installed.
     """
-    if sha256 not in installed():
-        raise GuestMismatchError(sha256, installed())
-    module = (DIRECTORY / f"{sha256}.wasm").read_bytes()
-    return Guest(module)
+    for sha256 in installed():
+        if sha256 == name:
+            return Guest((DIRECTORY / f"{sha256}.wasm").read_bytes())
+        if sha256.startswith(name):
+            return load(sha256)
+    raise GuestMismatchError(name, installed())
+
+
+def dictionary(name: str) -> Dictionary | None:
+    """The dictionary of the guest of that name.
+
+    Raises:
+        GuestMismatchError: it is not installed.
+    """
+    return load(name).dictionary

@@ -140,9 +140,11 @@ def resume(
         StateError: the bytes cannot be resumed here; see its subclasses.
         KeyError: an id is not pending.
     """
-    paused = codec.unpack(state)
-    program = Program(guests.load(paused.guest), limits, clock, pause_everywhere=pause_everywhere)
-    outcome = program.hop(lambda: program.go_on(paused, answers))
+    paused = codec.read(state)
+    guest = guests.load(paused.guest)
+    body = codec.unpack(paused, guest.dictionary)
+    program = Program(guest, limits, clock, pause_everywhere=pause_everywhere)
+    outcome = program.hop(lambda: program.go_on(paused, body, answers))
     program.close()
     return outcome
 
@@ -232,11 +234,11 @@ class Program:
                 raise modules.named(CodeSyntaxError(detail.message, detail.line, detail.column), code) from None
             raise _Stop(detail) from None
 
-    def go_on(self, paused: codec.Packed, answers: Mapping[int, Answer]) -> None:
-        """Restores a state and delivers answers. To be called in `hop`."""
-        self._restore(paused)
+    def go_on(self, paused: codec.Packed, body: bytes, answers: Mapping[int, Answer]) -> None:
+        """Restores a state, of which `body` is that of `codec.unpack`, and delivers answers. To be called in `hop`."""
+        self._restore(paused, body)
         if self._machine.age:
-            self._machine.age = self._machine.age + 1 if len(paused.body) > _COLLECT_ABOVE_BYTES else 0
+            self._machine.age = self._machine.age + 1 if len(body) > _COLLECT_ABOVE_BYTES else 0
         self.settle(answers)
 
     def settle(self, answers: Mapping[int, Answer]) -> None:
@@ -283,7 +285,8 @@ class Program:
             machines.give_back(before, self._guest, taken=True)
             self._machine = machine
             runtime.change_machine(machine)
-            self._restore(codec.unpack(state))
+            paused = codec.read(state)
+            self._restore(paused, codec.unpack(paused, self._guest.dictionary))
             machine.prepare()
 
     def _report(self) -> None:
@@ -296,7 +299,7 @@ class Program:
             machine.call("qjs_free_value", value)
         machine.call("qjs_free_value", machine.apply("report"))
 
-    def _restore(self, paused: codec.Packed) -> None:
+    def _restore(self, paused: codec.Packed, body: bytes) -> None:
         machine = self._machine
         stack_end = self._guest.manifest.stack_end
         size = paused.memory_pages * codec.WASM_PAGE_BYTES
@@ -309,8 +312,8 @@ class Program:
             except wasmtime.WasmtimeError:
                 raise _Stop(_memory_error(self._limits)) from None
         with runtime.uncounted():
-            snapshot.restore(machine, self._guest, paused.count, paused.body)
-        self._restored_bytes = len(paused.body)
+            snapshot.restore(machine, self._guest, paused.count, body)
+        self._restored_bytes = len(body)
         self._main = paused.main
 
     def _outcome(self, text: bytes) -> Outcome:
@@ -379,7 +382,8 @@ class Program:
             machine.age = 1
             taken = self._take()
         size = machine.memory_bytes // codec.WASM_PAGE_BYTES
-        state = codec.pack(self._guest.sha256, size, self._main, taken.runs, taken.body)
+        guest = self._guest
+        state = codec.pack(guest.sha256, size, self._main, taken.runs, taken.body, dictionary=guest.dictionary)
         if len(state) > limit and not cut:
             raise _Stop(_limit_error(ErrorKind.STATE_LIMIT, f"the state has more than {limit} bytes"))
         return state

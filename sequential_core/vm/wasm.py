@@ -94,16 +94,21 @@ def bake_memory(module: bytes, image: bytes, exports: Iterable[str], name: str, 
     }
     out = bytearray(module[:_PREAMBLE_BYTES])
 
-    def add(kind: int, body: bytes) -> None:
-        out.extend(bytes([kind]) + encode_unsigned(len(body)) + body)
-
     for kind, body in sections(module):
         if kind == _EXPORT:
             body = _kept_exports(body, keep)
         if kind not in (_CUSTOM, _START):
-            add(kind, replaced.get(kind, body))
-    add(_CUSTOM, encode_unsigned(len(name.encode())) + name.encode() + content)
-    return bytes(out)
+            out += _section(kind, replaced.get(kind, body))
+    return with_custom_section(bytes(out), name, content)
+
+
+def with_custom_section(module: bytes, name: str, content: bytes) -> bytes:
+    """Returns the module with one custom section more, at its end."""
+    return module + _section(_CUSTOM, encode_unsigned(len(name.encode())) + name.encode() + content)
+
+
+def _section(kind: int, body: bytes) -> bytes:
+    return bytes([kind]) + encode_unsigned(len(body)) + body
 
 
 def _kept_exports(body: bytes, keep: set[str]) -> bytes:

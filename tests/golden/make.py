@@ -51,7 +51,7 @@ def paused_path(guest: str) -> Path:
 
 
 def main() -> None:
-    if not synthetic_path().exists():
+    if not synthetic_path().exists():  # without a dictionary, which is the guest's
         synthetic_path().write_bytes(encode(SYNTHETIC))
     outcome = programs.start(PROGRAM)
     assert isinstance(outcome, programs.Suspended), outcome

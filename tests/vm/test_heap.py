@@ -43,7 +43,7 @@ PROGRAMS = {
 
 @functools.cache
 def paused(name: str) -> codec.State:
-    return codec.decode(suspended(PROGRAMS[name][0]).state)
+    return codec.decode(suspended(PROGRAMS[name][0]).state, guests.dictionary)
 
 
 def memory_of(state: codec.State) -> bytearray:

@@ -9,7 +9,7 @@ from sequential_core.errors import CodeSyntaxError, CodeTooLargeError, InvalidCo
 from sequential_core.limits import Limits
 from sequential_core.model import ErrorDetail, ErrorKind
 from sequential_core.pending import ValueAnswer
-from sequential_core.vm import native
+from sequential_core.vm import machines, native
 from sequential_core.vm import program as programs
 
 # --- Code that is refused ------------------------------------------------------------------------
@@ -280,6 +280,7 @@ def test_cyclic_garbage_is_collected_where_it_may_be_worth_it(monkeypatch):
             collected.append(pause)
         return call(exports, name, *arguments)
 
+    machines._idle.cache_clear()  # theirs would not be watched
     monkeypatch.setattr(native.Exports, "call", watched)
     code = (
         "const kept = Array.from({ length: 2000 }, (_, i) => ({ i })); let more = null;"

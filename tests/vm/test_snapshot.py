@@ -271,12 +271,13 @@ def test_a_state_is_restored_as_the_plain_way_does_it(name, guest):
     limits = Limits(cpu_seconds=60, state_bytes=1 << 26)
     outcome = programs.start(PROGRAMS[name], limits)
     assert isinstance(outcome, programs.Suspended)
-    paused = codec.unpack(outcome.state)
+    paused = codec.read(outcome.state)
+    body = codec.unpack(paused, guest.dictionary)
     machines = []
     for write in (snapshot.restore, snapshot.restore_plainly):
         machine = Machine(guest, limits)
         machine.grow(paused.memory_pages - machine.memory_bytes // codec.WASM_PAGE_BYTES)
-        write(machine, guest, paused.count, paused.body)
+        write(machine, guest, paused.count, body)
         machines.append(machine.read(0, machine.memory_bytes))
     assert machines[0] == machines[1]
 
