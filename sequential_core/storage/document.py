@@ -27,6 +27,11 @@ _MOST_SHOWN_BYTES = 1 << 20
 
 def to_document(task: Task) -> str:
     """Everything but state and code, as JSON."""
+    return json.dumps(to_fields(task), separators=(",", ":"))
+
+
+def to_fields(task: Task) -> dict[str, Any]:
+    """The same, not yet written."""
     document = task.to_dict(include_vm_state=False)
     del document["fetchRequest"], document["error"]  # the document says them elsewhere
     for name in ("toolCalls", "eventWaits", "keptEvents", "drive"):
@@ -35,19 +40,19 @@ def to_document(task: Task) -> str:
     if document.get("drive") is not None:
         document["drive"] = _packed(document["drive"])
     document["positions"] = [[request.line, request.column] for request in _by_kind(task)]
-    return json.dumps(document, separators=(",", ":"))
+    return document
 
 
-def from_document(document: str | bytes, state: bytes | None, note: Any = None) -> Task:
-    """The task of a document; `note` is its `storage_note`.
+def from_document(document: str | bytes | dict[str, Any], state: bytes | None, note: Any = None) -> Task:
+    """The task of a document or of its fields; `note` is its `storage_note`.
 
     Raises:
         StorageFormatError: it is not one of ours.
     """
     try:
-        data = json.loads(document)
+        data = document if isinstance(document, dict) else json.loads(document)
         if isinstance(data, dict) and data.get("drive") is not None:
-            data["drive"] = _unpacked(data["drive"])
+            data = {**data, "drive": _unpacked(data["drive"])}
         task = Task.from_dict(data)
         placed = [
             replace(request, line=line, column=column)
@@ -95,6 +100,15 @@ def _by_kind(task: Task) -> tuple[Pending, ...]:
 def microseconds(instant: datetime) -> int:
     """An instant as whole microseconds since 1970, exactly."""
     return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """The instant that is so many microseconds after 1970.
+
+    Raises:
+        OverflowError: no datetime can say it.
+    """
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _is_text(text: str) -> bool:

@@ -45,7 +45,7 @@ from sequential_core.errors import (
 from sequential_core.model import Status, Task
 from sequential_core.storage import aws, items
 from sequential_core.storage.base import Clock, RevisionedStorage, TaskPage, check_limit, lost, system_clock
-from sequential_core.storage.document import decode_cursor, encode_cursor, from_document, microseconds
+from sequential_core.storage.document import decode_cursor, encode_cursor, microseconds
 from sequential_core.storage.items import Item, Note
 from sequential_core.storage.objects import Bucket
 
@@ -69,7 +69,7 @@ _OVER = " AND writer = :before"
 _T = TypeVar("_T")
 
 # A task without its state.
-_LISTED = "pk, revision, expires, age, document, document_object"
+_LISTED = "pk, revision, created_at, expires, age, document, document_object"
 
 
 class DynamoDBStorage(RevisionedStorage):
@@ -435,11 +435,11 @@ class DynamoDBStorage(RevisionedStorage):
         raise StorageBusyError("the task changes faster than it can be read")
 
     def _listed(self, item: Item) -> Task:
-        return from_document(self._part(item, "document"), None, Note.of(item))
+        return items.task_of(item, self._part(item, "document"), None, Note.of(item))
 
     def _task(self, item: Item) -> Task:
         state = self._part(item, "state") if "state" in item or "state_object" in item else None
-        return from_document(self._part(item, "document"), state, Note.of(item))
+        return items.task_of(item, self._part(item, "document"), state, Note.of(item))
 
     def _code(self, item: Item) -> str | None:
         if "code" not in item:
@@ -512,7 +512,7 @@ class DynamoDBStorage(RevisionedStorage):
             item = found.get(task_id, {})
             if self._is_alive(item) and items.content(item["age"]) == position:
                 with contextlib.suppress(_MissingError):
-                    yield from_document(self._part(item, "document"), None)
+                    yield items.task_of(item, self._part(item, "document"), None)
 
 
 def _in_the_way(error: ClientError) -> Item:

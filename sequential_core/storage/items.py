@@ -5,7 +5,8 @@ revision           counts the saves; an item without it is a tombstone
 created_at         microseconds since 1970, as all instants but for the two below
 expires            from then on the task does not exist; absent: it does not expire
 expires_at         the same in seconds, rounded up, for the TTL of the table
-document, state    see `document`; or `document_object` and `state_object`, keys in the bucket
+document, state    see `packed`; or `document_object` and `state_object`, keys in the bucket. An earlier version wrote
+                   the JSON of `document`, a string, which is read as before
 code, code_until   sort key of the item of the code, and when that expires, in seconds
 writer             random, other in each write
 listed, age        hash and range key of the index
@@ -18,8 +19,10 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from sequential_core.errors import StorageFormatError
 from sequential_core.model import Task
-from sequential_core.storage.document import microseconds, to_document
+from sequential_core.storage import packed
+from sequential_core.storage.document import from_document, from_microseconds, microseconds, to_fields
 
 INDEX = "by-status"
 INDEX_KEYS = ("listed", "age")
@@ -83,10 +86,11 @@ class Note:
 def task_item(task: Task) -> Item:
     """What is kept of a task, however large, without the keys and the code."""
     position = age(microseconds(task.created_at), task.id)
+    beside = packed.Beside(task.id, task.revision, task.created_at, task.expires_at)
     item = {
         "revision": number(task.revision),
         "created_at": number(microseconds(task.created_at)),
-        "document": {"S": to_document(task)},
+        "document": {"B": packed.pack(to_fields(task), beside)},
         "writer": {"B": secrets.token_bytes(8)},
         "listed": {"S": f"{task.status.value}#{position[-1] % PARTS}"},
         "age": {"B": position},
@@ -97,6 +101,23 @@ def task_item(task: Task) -> Item:
     if task.vm_state is not None:
         item["state"] = {"B": task.vm_state}
     return item
+
+
+def task_of(item: Item, document: bytes, state: bytes | None, note: Note | None = None) -> Task:
+    """The task of an item; document and state may come from objects that it points to.
+
+    Raises:
+        StorageFormatError: it is not one of ours.
+    """
+    if document.startswith(b"{"):  # JSON, as an earlier version wrote it
+        return from_document(document, state, note)
+    try:
+        expires = None if "expires" not in item else from_microseconds(integer(item["expires"]))
+        created = from_microseconds(integer(item["created_at"]))
+    except OverflowError as error:
+        raise StorageFormatError("it holds an instant that this version cannot read") from error
+    beside = packed.Beside(item["pk"]["S"], integer(item["revision"]), created, expires)
+    return from_document(packed.unpack(document, beside), state, note)
 
 
 def key(task_id: str, sort_key: str) -> Item:
@@ -146,10 +167,14 @@ def is_of(item: Item, writer: bytes) -> bool:
 
 
 def value_size(value: dict[str, Any]) -> int:
-    (inner,) = value.values()
+    """What DynamoDB counts for a value: its developer guide, "Item sizes and formats"."""
+    ((kind, inner),) = value.items()
+    if kind == "N":
+        return 1 + (len(inner.lstrip("-")) + 1) // 2
     return len(inner.encode() if isinstance(inner, str) else inner)
 
 
 def item_size(task_id: str, item: Item) -> int:
-    """About what DynamoDB counts: names and values; numbers take less than their digits."""
-    return len(task_id.encode()) + sum(len(name) + value_size(value) for name, value in item.items())
+    """What DynamoDB counts for an item, be its keys in it or not: names and values."""
+    whole = {**key(task_id, TASK), **item}
+    return sum(len(name) + value_size(value) for name, value in whole.items())

@@ -13,6 +13,7 @@ import moto
 import pytest
 from contracts.tasks import MICROSECOND, a_task, as_loaded
 
+from sequential_core import SequentialFlow
 from sequential_core.errors import StorageBusyError, StorageError, StorageFormatError, StorageFullError, TaskExistsError
 from sequential_core.model import Status
 from sequential_core.storage import aws, items, objects
@@ -235,7 +236,7 @@ def test_item_is_as_large_as_it_may_be(table, bucket, clock, over, kept):
 
 
 def test_document_goes_to_the_bucket_when_it_is_what_is_large(storage, table):
-    task = a_task(status=Status.COMPLETED, result="x" * 500_000, vm_state=None)
+    task = a_task(status=Status.COMPLETED, result=random.Random(1).randbytes(500_000).hex(), vm_state=None)
     storage.save(task, expected_revision=0)
     assert "document_object" in found(table)[0]
     assert storage.load("task-1") == as_loaded(task)
@@ -433,3 +434,20 @@ def test_instants_before_1970_can_be_kept(storage):
     task = a_task(created_at=datetime(1960, 1, 1, tzinfo=UTC))
     storage.save(task, expected_revision=0)
     assert storage.list().tasks == (as_loaded(replace(task, vm_state=None)),)
+
+
+# --- What a pause costs ---
+
+
+def test_a_pause_of_the_reference_program_takes_one_write_unit(storage, clock):
+    """An item of up to 1,024 bytes does, with its keys; with an id as the flow makes them."""
+    flow = SequentialFlow(storage, clock=clock)
+    sizes = []
+    task = flow.execute(
+        'const user = await fetch("https://api.example.com/user/1"); '
+        'const posts = await fetch("https://api.example.com/posts"); [user, posts]'
+    )
+    sizes.append(items.item_size(task.id, storage._get(task.id, items.TASK)))
+    flow.resume(task.id, fetch_response={"id": 1, "name": "Alice"})
+    sizes.append(items.item_size(task.id, storage._get(task.id, items.TASK)))
+    assert max(sizes) <= 1024, sizes
