@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from support import DEFAULT, completed, failed, suspended
+from support import completed, failed, suspended
 
 from sequential_core.errors import CodeSyntaxError
 from sequential_core.limits import Limits
@@ -52,9 +53,9 @@ LEAVING = {
 
 @pytest.mark.parametrize("code", LEAVING.values(), ids=LEAVING)
 def test_a_machine_that_is_kept_is_the_image_to_the_last_byte(code, idle):
-    programs.start(code)
+    programs.start(code, OWN)
     if not idle:  # an exception ends a hop, and its machine
-        assert isinstance(programs.start(code), programs.Failed)
+        assert isinstance(programs.start(code, OWN), programs.Failed)
         return
     (machine,) = idle
     assert machine.read(0, machine.memory_bytes) == image()
@@ -66,36 +67,36 @@ def test_a_program_finds_nothing_of_the_one_before(idle):
         "[typeof secret, [1].map(x => x + 1), ({}).extra ?? null, JSON.stringify({ a: 1 }), typeof RegExp.$1,"
         " Object.getOwnPropertyNames(globalThis).length]"
     )
-    fresh = completed(probe)
+    fresh = completed(probe, OWN)
     for code in LEAVING.values():
-        programs.start(code)
-        assert completed(probe) == fresh
+        programs.start(code, OWN)
+        assert completed(probe, OWN) == fresh
     assert len(idle) == 1, "all of them in one machine"
 
 
 def test_a_state_is_the_same_bytes_from_a_fresh_machine_and_a_used_one():
     clock = MovedClock()
-    idle = machines._idle(guests.current(), DEFAULT.memory_bytes, True)  # as it is called
+    idle = machines._idle(guests.current(), OWN.memory_bytes, True)  # as it is called
     code = "const a = { list: [1, 2, 3] }; const b = await fetch('http://a/'); [a, b, await fetch('http://b/')]"
-    first = programs.start(code, clock=clock)
+    first = programs.start(code, OWN, clock)
     assert isinstance(first, programs.Suspended)
     idle.clear()
-    fresh = programs.resume(first.state, {1: ValueAnswer("x")}, clock=clock)
+    fresh = programs.resume(first.state, {1: ValueAnswer("x")}, OWN, clock)
     for leaving in LEAVING.values():
-        programs.start(leaving, clock=clock)
-        assert programs.start(code, clock=clock) == first
-        assert programs.resume(first.state, {1: ValueAnswer("x")}, clock=clock) == fresh
+        programs.start(leaving, OWN, clock)
+        assert programs.start(code, OWN, clock) == first
+        assert programs.resume(first.state, {1: ValueAnswer("x")}, OWN, clock) == fresh
     assert idle
 
 
 def test_one_machine_serves_hop_after_hop(idle, monkeypatch):
-    first = suspended("let n = 0; for (;;) n += await fetch('http://a/' + n)")
+    first = suspended("let n = 0; for (;;) n += await fetch('http://a/' + n)", OWN)
     (machine,) = idle
     made = []
     monkeypatch.setattr(machines, "Machine", lambda *_: made.append(1))
     paused = first
     for _ in range(5):
-        paused = programs.resume(paused.state, {paused.requests[0].id: ValueAnswer(1)})
+        paused = programs.resume(paused.state, {paused.requests[0].id: ValueAnswer(1)}, OWN)
     assert idle == [machine]
     assert not made
 
@@ -111,20 +112,20 @@ DROPPED = {
 
 @pytest.mark.parametrize("code", DROPPED.values(), ids=DROPPED)
 def test_a_machine_is_dropped_after(code, idle):
-    programs.start(code, Limits(cpu_seconds=0.3))
+    programs.start(code, replace(OWN, cpu_seconds=0.3))
     assert not idle
 
 
 def test_a_syntax_error_and_an_unknown_request_leave_no_machine_half_used(idle):
     with pytest.raises(CodeSyntaxError):
-        programs.start("let let")
+        programs.start("let let", OWN)
     assert not idle
-    paused = suspended("await fetch('http://a/'); 1")
+    paused = suspended("await fetch('http://a/'); 1", OWN)
     (machine,) = idle
     with pytest.raises(KeyError):
-        programs.resume(paused.state, {7: ValueAnswer(1)})
+        programs.resume(paused.state, {7: ValueAnswer(1)}, OWN)
     assert not idle
-    done = programs.resume(paused.state, {1: ValueAnswer(1)})
+    done = programs.resume(paused.state, {1: ValueAnswer(1)}, OWN)
     assert isinstance(done, programs.Completed)
     assert idle
     assert idle[0] is not machine
@@ -132,35 +133,35 @@ def test_a_syntax_error_and_an_unknown_request_leave_no_machine_half_used(idle):
 
 def test_other_limits_of_memory_and_other_clocks_have_machines_of_their_own(idle):
     programs.start("1", Limits(memory_bytes=16 << 20))
-    programs.start("1", clock=MovedClock())
+    programs.start("1", OWN, MovedClock())
     assert not idle
     big = "const b = new Uint8Array(20 << 20); b.length"
     assert failed(big, Limits(memory_bytes=16 << 20)).error.message.startswith("out of memory")
-    assert completed(big) == 20 << 20
+    assert completed(big, OWN) == 20 << 20
 
 
 def test_a_used_machine_asks_the_clock_of_the_hop():
     code = "const now = Date.now(); await fetch('http://a/'); Date.now() - now"
     for seconds in (5, 60):
         clock = MovedClock()
-        paused = programs.start(code, clock=clock)
+        paused = programs.start(code, OWN, clock)
         assert isinstance(paused, programs.Suspended)
         clock.advance(timedelta(seconds=seconds))
-        done = programs.resume(paused.state, {1: ValueAnswer(1)}, clock=clock)
+        done = programs.resume(paused.state, {1: ValueAnswer(1)}, OWN, clock)
         assert isinstance(done, programs.Completed)
         assert done.result == 1000 * seconds
 
 
 def test_a_limit_of_logs_is_that_of_the_hop(idle):
     code = "console.log('0123456789'); 1"
-    assert next(entry.message for entry in programs.start(code, Limits(log_bytes=4)).logs) == "0123"
+    assert next(entry.message for entry in programs.start(code, replace(OWN, log_bytes=4)).logs) == "0123"
     assert idle
-    assert [entry.message for entry in programs.start(code).logs] == ["0123456789"]
+    assert [entry.message for entry in programs.start(code, OWN).logs] == ["0123456789"]
 
 
 def test_so_many_machines_are_kept_and_no_more(idle):
     guest = guests.current()
-    used = [machines.take(guest, DEFAULT, None) for _ in range(machines._MOST_IDLE + 2)]
+    used = [machines.take(guest, OWN, None) for _ in range(machines._MOST_IDLE + 2)]
     for machine in used:
         machine.prepare()
         machines.give_back(machine, guest)
@@ -169,6 +170,6 @@ def test_so_many_machines_are_kept_and_no_more(idle):
 
 def test_where_pages_are_not_told_no_machine_is_used_twice(idle, monkeypatch):
     monkeypatch.setattr(pages, "can_be_told", lambda _guest: False)
-    paused = suspended("await fetch('http://a/'); 1")
-    assert isinstance(programs.resume(paused.state, {1: ValueAnswer(1)}), programs.Completed)
+    paused = suspended("await fetch('http://a/'); 1", OWN)
+    assert isinstance(programs.resume(paused.state, {1: ValueAnswer(1)}, OWN), programs.Completed)
     assert not idle
