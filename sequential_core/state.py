@@ -37,6 +37,7 @@ from enum import IntEnum
 
 import zstandard
 
+from sequential_core.deltas import PLAIN, Deltas, shape
 from sequential_core.dictionary import Dictionary
 from sequential_core.errors import StateCorruptedError, StateFormatError
 
@@ -74,8 +75,9 @@ _PORTION_PAGES = 256
 # Without a dictionary. A higher level takes longer than a few bytes are worth at every pause.
 _ZSTD_LEVEL = 3
 
-# Above it a body has little of what is in a dictionary, and a higher level takes long.
-_DICTIONARY_BYTES = 1 << 16
+# Above it a body has more that repeats in its own cells than what is in a dictionary, and a higher level takes long: of
+# 300 objects (37 KB) filtering leaves 5.0 KB in 0.15 ms, and the dictionary 9.3 in 0.5; streams are a third larger.
+_DICTIONARY_BYTES = 1 << 15
 
 Run = tuple[int, bytes]
 
@@ -86,6 +88,8 @@ class Packing(IntEnum):
     PLAIN = 0
     DICTIONARY = 1
     """With the guest's dictionary."""
+    DELTAS = 2
+    """Filtered, see `deltas`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +149,27 @@ def body(runs: Iterable[Run]) -> bytes:
 
 
 def pack(
-    guest: str, memory_pages: int, main: int, count: int, raw: bytes, *, dictionary: Dictionary | None = None
+    guest: str,
+    memory_pages: int,
+    main: int,
+    count: int,
+    raw: bytes,
+    *,
+    dictionary: Dictionary | None = None,
+    deltas: Deltas = PLAIN,
 ) -> bytes:
-    """The bytes of a state of so many runs; `raw` is what `body` gave for them, `dictionary` the guest's."""
-    if dictionary is not None and len(raw) <= _DICTIONARY_BYTES:
+    """The bytes of a state of so many runs.
+
+    Args:
+        guest, memory_pages, main: as of `State`.
+        count: of the runs.
+        raw: what `body` gave for them.
+        dictionary: the guest's.
+        deltas: what filters a large body.
+    """
+    if len(raw) > _DICTIONARY_BYTES:
+        packing, content = Packing.DELTAS, _plain_compressor().compress(deltas.apply(raw))
+    elif dictionary is not None:
         packing, content = Packing.DICTIONARY, dictionary.compress(raw)
     else:
         packing, content = Packing.PLAIN, _plain_compressor().compress(raw)
@@ -157,19 +178,22 @@ def pack(
     return beginning + _digest(beginning, rest, _DIGEST_BYTES) + rest
 
 
-def decode(data: bytes, dictionary: Callable[[str], Dictionary | None] | None = None) -> State:
+def decode(
+    data: bytes, dictionary: Callable[[str], Dictionary | None] | None = None, *, deltas: Deltas = PLAIN
+) -> State:
     """The state that `encode` made these bytes of.
 
     Args:
         data: the bytes.
         dictionary: gives the dictionary of a guest by `State.guest`, may raise; None: no guest has one.
+        deltas: what restores a large body.
 
     Raises:
         StateFormatError: the bytes are of a later format.
         StateCorruptedError: they are not a state, not a whole one, or were altered.
     """
     packed = read(data)
-    raw = unpack(packed, None if dictionary is None else dictionary(packed.guest))
+    raw = unpack(packed, None if dictionary is None else dictionary(packed.guest), deltas=deltas)
     return State(
         packed.guest, packed.memory_pages, packed.main, runs(raw, packed.count, packed.memory_pages * WASM_PAGE_BYTES)
     )
@@ -225,14 +249,20 @@ def _digest(before: bytes, behind: bytes, size: int) -> bytes:
     return hashlib.blake2b(before + behind, digest_size=size).digest()
 
 
-def unpack(packed: Packed, dictionary: Dictionary | None) -> bytes:
+def unpack(packed: Packed, dictionary: Dictionary | None, *, deltas: Deltas = PLAIN) -> bytes:
     """The body of a state, as `body` gave it.
+
+    Args:
+        packed: the state.
+        dictionary: its guest's.
+        deltas: what restores a large body.
 
     Raises:
         StateCorruptedError: it does not decompress to what it says.
     """
+    is_filtered = packed.packing is Packing.DELTAS
     # One byte more than there should be: a longer content is then seen, and never unpacked.
-    limit = packed.size + 1
+    limit = packed.size + (shape(packed.size)[1] if is_filtered else 0) + 1
     try:
         if packed.packing is Packing.DICTIONARY:
             if dictionary is None:
@@ -241,7 +271,9 @@ def unpack(packed: Packed, dictionary: Dictionary | None) -> bytes:
         else:
             frame = zstandard.FORMAT_ZSTD1 if packed.packing is None else zstandard.FORMAT_ZSTD1_MAGICLESS
             raw = zstandard.ZstdDecompressor(format=frame).decompress(packed.content, max_output_size=limit)
-    except (zstandard.ZstdError, MemoryError) as error:
+        if is_filtered:
+            raw = deltas.undo(raw, packed.size)
+    except (zstandard.ZstdError, MemoryError, ValueError) as error:
         raise StateCorruptedError("it does not decompress") from error
     if len(raw) != packed.size:
         raise StateCorruptedError("its size does not match")

@@ -6,6 +6,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -203,6 +204,11 @@ DAMAGE = {
     **{f"format 1, {what}": case for what, case in damage(build_1).items()},
     **{f"format 2, {what}": case for what, case in damage(build_2).items()},
     "a dictionary that its guest has not": (build_2(packing=1), StateCorruptedError),
+    "a filtered body of another size": (build_2(packing=2, size=11), StateCorruptedError),
+    "a stride that there is not": (
+        build_2(packing=2, size=1027, body=magicless(b"\x11" + bytes(1027))),
+        StateCorruptedError,
+    ),
     "a way to compress that there is not": (build_2(packing=77), StateCorruptedError),
     "a memory that WebAssembly has not": (build_2(pages=65537), StateCorruptedError),
     "a number of the header of six bytes": (build_2(pages=2**36), StateCorruptedError),
@@ -357,7 +363,7 @@ def test_a_changed_state_is_refused(dictionary, state, data):
         decode(changed, lambda _: dictionary)
 
 
-@BUILDERS
+@pytest.mark.parametrize("build", [build_1, build_2, partial(build_2, packing=2)], ids=["1", "2", "2, filtered"])
 @given(raw=st.binary(max_size=200), count=st.integers(0, 10), size=st.integers(0, 300), pages=st.integers(0, 3))
 def test_any_body_under_a_right_digest_is_a_state_or_refused(build, raw, count, size, pages):
     """As `build` computes the digest, this reaches every check behind it."""

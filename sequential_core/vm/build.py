@@ -26,7 +26,7 @@ from pathlib import Path
 import wasmtime
 
 from sequential_core.typescript import build as typescript
-from sequential_core.vm import cache, corpus, runtime, wasm
+from sequential_core.vm import cache, corpus, deltas, runtime, wasm
 from sequential_core.vm.bake import BakeError, bake
 from sequential_core.vm.bundle import BundleError, bundle
 from sequential_core.vm.guest import CURRENT, DICTIONARY_SECTION, DIRECTORY, snapshot_program
@@ -119,8 +119,11 @@ def precompile(target: str, folder: Path, modules: Mapping[str, bytes] | None = 
     engine = wasmtime.Engine(runtime.config(target))
     paths = []
     if modules is None:
-        contents = [*(path.read_bytes() for path in sorted(DIRECTORY.glob("*.wasm"))), snapshot_program()]
-        modules = {hashlib.sha256(content).hexdigest(): content for content in contents}
+        guests = [path.read_bytes() for path in sorted(DIRECTORY.glob("*.wasm"))]
+        modules = {
+            hashlib.sha256(content).hexdigest(): content
+            for content in (*guests, snapshot_program(), deltas.PROGRAM.read_bytes())
+        }
     for sha256, module in modules.items():
         path = folder / cache.shipped_name(sha256, target)
         path.write_bytes(wasmtime.Module(engine, module).serialize())

@@ -26,8 +26,8 @@ from sequential_core.errors import (
 from sequential_core.limits import Limits
 from sequential_core.model import ErrorDetail, ErrorKind, LogEntry
 from sequential_core.pending import Answer, ErrorAnswer, Pending, ResponseAnswer, ValueAnswer
+from sequential_core.vm import deltas, machines, modules, runtime, snapshot, waits
 from sequential_core.vm import guest as guests
-from sequential_core.vm import machines, modules, runtime, snapshot, waits
 from sequential_core.vm.guest import Guest
 from sequential_core.vm.machine import (
     FILE_NAME,
@@ -142,7 +142,7 @@ def resume(
     """
     paused = codec.read(state)
     guest = guests.load(paused.guest)
-    body = codec.unpack(paused, guest.dictionary)
+    body = codec.unpack(paused, guest.dictionary, deltas=deltas.QUICK)
     program = Program(guest, limits, clock, pause_everywhere=pause_everywhere)
     outcome = program.hop(lambda: program.go_on(paused, body, answers))
     program.close()
@@ -286,7 +286,7 @@ class Program:
             self._machine = machine
             runtime.change_machine(machine)
             paused = codec.read(state)
-            self._restore(paused, codec.unpack(paused, self._guest.dictionary))
+            self._restore(paused, codec.unpack(paused, self._guest.dictionary, deltas=deltas.QUICK))
             machine.prepare()
 
     def _report(self) -> None:
@@ -383,7 +383,15 @@ class Program:
             taken = self._take()
         size = machine.memory_bytes // codec.WASM_PAGE_BYTES
         guest = self._guest
-        state = codec.pack(guest.sha256, size, self._main, taken.runs, taken.body, dictionary=guest.dictionary)
+        state = codec.pack(
+            guest.sha256,
+            size,
+            self._main,
+            taken.runs,
+            taken.body,
+            dictionary=guest.dictionary,
+            deltas=deltas.QUICK,
+        )
         if len(state) > limit and not cut:
             raise _Stop(_limit_error(ErrorKind.STATE_LIMIT, f"the state has more than {limit} bytes"))
         return state

@@ -21,11 +21,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+# Of a size that only these tests have: other tests may have left threads that run programs.
+OWN = Limits(memory_bytes=(64 << 20) + 65536)
+
+
 @pytest.fixture(autouse=True)
 def idle():
-    """The idle machines for the default limits and the system's clock: none, to begin with."""
+    """The idle machines for these limits and the system's clock: none, to begin with."""
     machines._idle.cache_clear()
-    return machines._idle(guests.current(), DEFAULT.memory_bytes, False)  # as it is called
+    return machines._idle(guests.current(), OWN.memory_bytes, False)
 
 
 def image() -> bytes:

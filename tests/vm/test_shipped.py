@@ -15,7 +15,7 @@ import wasmtime
 
 from sequential_core.limits import Limits
 from sequential_core.pending import ValueAnswer
-from sequential_core.vm import build, cache, guest, runtime
+from sequential_core.vm import build, cache, deltas, guest, runtime
 from sequential_core.vm import program as programs
 
 MODULE = bytes(wasmtime.wat2wasm('(module (func (export "answer") (result i32) i32.const 42))'))
@@ -143,8 +143,9 @@ def test_a_guest_finds_what_was_shipped_beside_it(precompiled, tmp_path, place, 
 
 
 def test_every_guest_is_compiled_to_the_same_bytes_each_time(precompiled, tmp_path):
-    program = hashlib.sha256(guest.snapshot_program()).hexdigest()
-    expected = [cache.shipped_name(sha256, TARGET) for sha256 in (*guest.installed(), program)]
+    contents = (guest.snapshot_program(), deltas.PROGRAM.read_bytes())
+    programs = [hashlib.sha256(content).hexdigest() for content in contents]
+    expected = [cache.shipped_name(sha256, TARGET) for sha256 in (*guest.installed(), *programs)]
     contents = []
     for folder, paths in (precompiled, (tmp_path, build.precompile(TARGET, tmp_path))):
         assert [path.name for path in paths] == expected
