@@ -157,6 +157,7 @@ class Machine(Instance):
     """A guest for one hop, at the baked image until a state is restored into it.
 
     Attributes:
+        guest: what it is an instance of.
         memory_limit: how many bytes its memory may have.
         clocked: it asks a clock of its own for the time, which `begin` gives.
         companion: what takes its snapshots, see `snapshot`; None before the first.
@@ -169,7 +170,9 @@ class Machine(Instance):
         runtime.watch(store)
         template = guest.template if clock is None else guest.clocked_template
         super().__init__(store, template.instantiate(store))
+        self.guest = guest
         self._manifest = guest.manifest
+        self._image_bytes = self.memory_bytes
         self.memory_limit = limits.memory_bytes
         self.clocked = clock is not None
         self.companion: Companion | None = None
@@ -185,6 +188,11 @@ class Machine(Instance):
     def end(self) -> None:
         """Ends a hop: what it was given and what it logged is let go of."""
         self._clock, self.logs = None, []
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether its memory is larger than the image."""
+        return self.memory_bytes != self._image_bytes
 
     def take_logs(self, other: Machine) -> None:
         """Goes on with the logs of another machine, and with what room they have left."""

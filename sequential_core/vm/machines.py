@@ -5,7 +5,7 @@ pages. Whose program ran in it makes no difference, since nothing of it is left:
 
 - The memory is made the image, the dead C stack too, where the kernel tells which pages were ever written and is
   believed (`pages.told`). Where not, no machine is used twice.
-- The memory has not grown.
+- The memory cannot shrink, so one that has grown only serves states of that size. What is behind the image is zero.
 - The stack pointer is the only global that can change (`bake` sees to that), and is what it was: a machine is only
   given back when no call into it trapped, or was ended.
 - The engine has no other state in its instance: its table of functions is never written.
@@ -13,7 +13,7 @@ pages. Whose program ran in it makes no difference, since nothing of it is left:
 
 from __future__ import annotations
 
-import functools
+import contextlib
 from typing import TYPE_CHECKING
 
 from sequential_core.vm import snapshot
@@ -23,35 +23,45 @@ if TYPE_CHECKING:
     from sequential_core.limits import Limits
     from sequential_core.vm.guest import Guest
 
-# Each keeps up to 1 MiB of pages, and a few MiB of notes.
+# Each keeps up to 8 MiB of pages, and some of notes.
 _MOST_IDLE = 16
 
-
-def take(guest: Guest, limits: Limits, clock: Clock | None) -> Machine:
-    """A machine at the image of a guest."""
-    try:
-        machine = _idle(guest, limits.memory_bytes, clock is not None).pop()
-    except IndexError:  # another thread may have been quicker than any look before
-        return Machine(guest, limits, clock)
-    machine.begin(limits, clock)
-    return machine
+# The machines that no thread uses now, the latest last. Only changed by one call of a list's method at a time; so after
+# a fork the child has these too, and never a half-used one.
+_idle: list[Machine] = []
 
 
-def give_back(machine: Machine, guest: Guest, *, taken: bool = False) -> None:
+def take(guest: Guest, limits: Limits, clock: Clock | None, memory_bytes: int = 0) -> Machine:
+    """A machine at the image of a guest.
+
+    Args:
+        guest, limits, clock: of the hop.
+        memory_bytes: how large the memory will have to be; 0: as the image. It may be smaller, and the caller grows it.
+    """
+    for machine in reversed(_idle.copy()):
+        if (
+            machine.guest is guest
+            and machine.memory_limit == limits.memory_bytes
+            and machine.clocked == (clock is not None)
+            and (machine.memory_bytes == memory_bytes or not machine.has_grown)
+        ):
+            with contextlib.suppress(ValueError):  # another thread was quicker
+                _idle.remove(machine)
+                machine.begin(limits, clock)
+                return machine
+    return Machine(guest, limits, clock)
+
+
+def give_back(machine: Machine, *, taken: bool = False) -> None:
     """Keeps a machine for another hop, if that is worth it.
 
     Args:
         machine: no call into it has failed, and `prepare` was called since it was made or restored.
-        guest: the machine's.
         taken: a snapshot of it was just taken, see `snapshot.reset`.
     """
-    idle = _idle(guest, machine.memory_limit, machine.clocked)
-    if len(idle) < _MOST_IDLE and snapshot.reset(machine, guest, taken=taken):
+    if snapshot.reset(machine, machine.guest, taken=taken):
         machine.end()
-        idle.append(machine)
-
-
-@functools.lru_cache(maxsize=32)
-def _idle(_guest: Guest, _memory_limit: int, _clocked: bool) -> list[Machine]:  # a key
-    """The machines that no thread uses now. After a fork the child has these too, and never a half-used one."""
-    return []
+        _idle.append(machine)
+        if len(_idle) > _MOST_IDLE:
+            with contextlib.suppress(IndexError):
+                _idle.pop(0)

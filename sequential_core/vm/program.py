@@ -143,7 +143,8 @@ def resume(
     paused = codec.read(state)
     guest = guests.load(paused.guest)
     body = codec.unpack(paused, guest.dictionary, deltas=deltas.QUICK)
-    program = Program(guest, limits, clock, pause_everywhere=pause_everywhere)
+    size = paused.memory_pages * codec.WASM_PAGE_BYTES
+    program = Program(guest, limits, clock, pause_everywhere=pause_everywhere, memory_bytes=size)
     outcome = program.hop(lambda: program.go_on(paused, body, answers))
     program.close()
     return outcome
@@ -179,6 +180,8 @@ class Program:
     With `pause_everywhere` it is cut wherever it can be: before every job of the job queue it becomes bytes, its
     machine is dropped, and it goes on in a fresh one. No program can tell, but for the numbers of `Math.random`. Its
     limits are those of the hop: neither the CPU time nor the size of these states counts.
+
+    `memory_bytes` is how large the memory of the state is that it will be given; 0: there is none.
     """
 
     def __init__(
@@ -189,13 +192,14 @@ class Program:
         *,
         pause_everywhere: bool = False,
         uncut: bool = False,
+        memory_bytes: int = 0,
     ) -> None:
         self._guest = guest
         self._limits = limits
         self._clock = clock
         self._pause_everywhere = pause_everywhere
         self._uncut = uncut
-        self._machine = machines.take(guest, limits, clock)
+        self._machine = machines.take(guest, limits, clock, memory_bytes)
         self._failed = self._taken = False
         self._main = 0
         self._restored_bytes = 0
@@ -204,7 +208,7 @@ class Program:
     def close(self) -> None:
         """Lets another program have the machine."""
         if not self._failed:
-            machines.give_back(self._machine, self._guest, taken=self._taken)
+            machines.give_back(self._machine, taken=self._taken)
 
     def hop(self, step: Callable[[], None]) -> Outcome:
         """Runs `step`, then whatever can run, and tells where that ended."""
@@ -280,9 +284,9 @@ class Program:
         """Goes on in a fresh machine, by way of bytes. Between two jobs, so that nothing is on the stack."""
         with runtime.uncounted():
             state, before = self._snapshot(cut=True), self._machine
-            machine = machines.take(self._guest, self._limits, self._clock)
+            machine = machines.take(self._guest, self._limits, self._clock, before.memory_bytes)
             machine.take_logs(before)
-            machines.give_back(before, self._guest, taken=True)
+            machines.give_back(before, taken=True)
             self._machine = machine
             runtime.change_machine(machine)
             paused = codec.read(state)

@@ -280,7 +280,7 @@ def test_cyclic_garbage_is_collected_where_it_may_be_worth_it(monkeypatch):
             collected.append(pause)
         return call(exports, name, *arguments)
 
-    machines._idle.cache_clear()  # theirs would not be watched
+    machines._idle.clear()  # theirs would not be watched
     monkeypatch.setattr(native.Exports, "call", watched)
     code = (
         "const kept = Array.from({ length: 2000 }, (_, i) => ({ i })); let more = null;"

@@ -352,15 +352,24 @@ def damage_in_place(machine: Machine, guest: Guest) -> None:
     machine.write(origin + start, b"\x77" * (stop - start))
 
 
-def test_a_machine_that_has_grown_is_not_reset(guest):
-    machine = machine_of(guest)
-    machine.grow(1)
-    assert not snapshot.reset(machine, guest)
+@linux_tells
+def test_a_machine_that_has_grown_is_the_image_and_zeros_after_a_reset(guest):
+    machine, origin = machine_of(guest), guest.manifest.stack_end
+    machine.grow(3)
+    damage_in_place(machine, guest)
+    assert snapshot.reset(machine, guest)
+    expected = (bytes(origin) + guest.base).ljust(machine.memory_bytes, b"\0")
+    assert machine.read(0, machine.memory_bytes) == expected
+    damage_in_place(machine, guest)
+    take(machine, guest)
+    assert snapshot.reset(machine, guest, taken=True)
+    assert machine.read(0, machine.memory_bytes) == expected
 
 
 def test_a_machine_with_many_written_pages_is_not_reset(guest):
     machine, origin = machine_of(guest), guest.manifest.stack_end
-    machine.write(origin, b"\x77" * (257 * 4096))
+    machine.grow(128)
+    machine.write(origin, b"\x77" * (2049 * 4096))
     assert not snapshot.reset(machine, guest)
 
 
