@@ -123,3 +123,10 @@ def test_a_large_state_is_filtered_and_a_fifth_of_what_zstd_alone_makes_of_it():
     raw = codec.unpack(packed, None)
     assert len(outcome.state) < len(zstandard.compress(raw)) / 5
     assert codec.body(codec.decode(outcome.state).runs) == raw
+
+
+@pytest.mark.parametrize(("count", "packing"), [(1, codec.Packing.DICTIONARY), (300, codec.Packing.DELTAS)])
+def test_the_shorter_of_both_ways_is_taken(count, packing):
+    outcome = programs.start(OBJECTS.replace("4000", str(count)).replace("3999", "0"))
+    assert isinstance(outcome, programs.Suspended)
+    assert codec.read(outcome.state).packing is packing
