@@ -102,11 +102,11 @@ def units(url: str, table: str) -> None:
 
 
 def costs() -> None:
-    table = 3 * WRITE_UNITS + READ_UNITS
+    table = WRITE_UNITS + READ_UNITS
     function = LAMBDA_REQUESTS + BILLED_SECONDS * MEMORY_GB * LAMBDA_GB_SECONDS
     print("\n| a million pauses, in US dollars | |")
     print("|---|---|")
-    print(f"| DynamoDB, 3 write units and 1 read unit | {table:.2f} |")
+    print(f"| DynamoDB, 1 write unit and 1 read unit | {table:.2f} |")
     print(f"| Lambda, {1000 * BILLED_SECONDS:.0f} ms of {MEMORY_GB:g} GB | {function:.2f} |")
     print(f"| HTTP API | {HTTP_REQUESTS:.2f} |")
     print(f"| **together**, by direct invocation / by HTTP | {table + function:.2f} / "
