@@ -26,8 +26,7 @@
 ;; Returns the number of runs.
 (func (export "snapshot")
   (param $flags i32) (param $head i32) (param $origin i32) (param $random_state i32) (param $heap_start i32)
-  (param $lists i32)
-  (result i32)
+  (param $lists i32) (result i32)
   (global.set $flags (local.get $flags))
   (global.set $origin (local.get $origin))
   (global.set $size (i32.shl (memory.size) (i32.const 16)))
@@ -74,11 +73,8 @@
       (br_if $done (i32.ge_u (local.get $at) (local.get $lengths)))
       (local.set $gap (i32.load $notes (local.get $at)))
       (local.set $bytes
-        (i64.shl
-          (i64.load32_u $notes (i32.add (local.get $at) (i32.shl (local.get $count) (i32.const 2))))
-          (i64.const 3)))
-      (local.set $to
-        (i64.add (local.get $to) (i64.shl (i64.extend_i32_u (local.get $gap)) (i64.const 3))))
+        (i64.shl (i64.load32_u $notes (i32.add (local.get $at) (i32.shl (local.get $count) (i32.const 2)))) (i64.const 3)))
+      (local.set $to (i64.add (local.get $to) (i64.shl (i64.extend_i32_u (local.get $gap)) (i64.const 3))))
       (if (i32.or
             (i32.or
               (i64.eqz (local.get $bytes))
@@ -106,9 +102,7 @@
     (if (i32.and (i32.eq (local.get $shift) (i32.const 28)) (i32.gt_u (local.get $byte) (i32.const 15)))
       (then (return (i32.const 0))))
     (local.set $number
-      (i32.or
-        (local.get $number)
-        (i32.shl (i32.and (local.get $byte) (i32.const 127)) (local.get $shift))))
+      (i32.or (local.get $number) (i32.shl (i32.and (local.get $byte) (i32.const 127)) (local.get $shift))))
     (local.set $shift (i32.add (local.get $shift) (i32.const 7)))
     (br_if $next (i32.gt_u (local.get $byte) (i32.const 127))))
   (i32.store $notes (local.get $to) (local.get $number))
@@ -291,8 +285,7 @@
   (i32.store $notes offset=4 (local.get $head) (global.get $end)))
 
 (func $words (param $entry i32) (result i32)
-  (i32.add
-    (i32.sub (i32.load $notes offset=4 (local.get $entry)) (i32.load $notes (local.get $entry))) (i32.const 1)))
+  (i32.add (i32.sub (i32.load $notes offset=4 (local.get $entry)) (i32.load $notes (local.get $entry))) (i32.const 1)))
 
 (func $varint (param $number i32)
   (loop $next
