@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "tests"))
+sys.path += [str(ROOT), str(ROOT / "tests")]
 
 from aws.emulators import VENV, create_bucket, create_table, ministack
 from aws.lambda_emulator import LambdaEmulator
-from run import REFERENCE
 
+from bench.workloads import REFERENCE
 from sequential_core import SequentialFlow
 from sequential_core.storage import items
 from sequential_core.storage.dynamodb import DynamoDBStorage

@@ -1,185 +1,154 @@
-"""What a pause costs: time and bytes. Prints a table; asserts nothing.
+"""What a pause costs, in time and bytes, here and with the peers, in one run. Prints Markdown; asserts nothing.
 
-    scripts/bench            all of it, about a minute
-    scripts/bench W1 C       only these
+    scripts/bench                    ours, a minute and a half
+    scripts/bench W1 C               only these
+    scripts/bench --peers            the peers too, about ten minutes
+    scripts/bench --peers --write    and writes it into docs/benchmarks.md, with the plots
 
-Times are medians over at least 200 hops (C: processes), with the 95th percentile behind. A *hop* is what happens
-between an answer and the next pause: restore the state, deliver, run, find the next request, snapshot.
+Each side runs in a process of its own, and in rounds: every side has its turn in each, the others are stopped
+meanwhile. So a noisy machine is as unkind to each of them.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import statistics
+import argparse
+import importlib.util
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
-from unittest import mock
+from contextlib import ExitStack
+from dataclasses import dataclass
 
-from sequential_core import MemoryStorage, SequentialFlow, SqliteStorage
-from sequential_core.pending import ValueAnswer
-from sequential_core.vm import guest as guests
-from sequential_core.vm import program as programs
+from bench import report, sides
+from bench.measure import Measured, in_turn, timed
+from bench.report import COMPUTING_SIDES, PAUSING_SIDES, Results
+from bench.sides import OURS
+from bench.workloads import COMPUTING, LOOP_HOPS
 
-HOPS = 200
-WARM_UP = 5
-PROCESSES = 30
+_PREPARE_SECONDS = 180
+_ANSWER_SECONDS = 120
+_PROCESS_SECONDS = 60
 
-REFERENCE = (
-    'const user = await fetch("https://api.example.com/user/1"); '
-    'const posts = await fetch("https://api.example.com/posts"); [user, posts]'
+# After so long a side has no more turns at a workload: what it has shown by then will do.
+_SHARE_SECONDS = 12
+
+
+#: A process of Python that does nothing.
+PYTHON = "C-python"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Workloads that are measured together, in turn.
+
+    Attributes:
+        name: how the command is asked for it.
+        times: how often a side does its work in one turn, at most; fewer if `seconds` are over.
+    """
+
+    name: str
+    workloads: tuple[str, ...]
+    sides: tuple[str, ...]
+    rounds: int
+    times: int
+    seconds: float = 1.0
+
+
+PARTS = (
+    Part("W1", ("W1",), PAUSING_SIDES, 20, 10),
+    Part("W1", ("W1-stored",), (OURS,), 10, 20),
+    Part("W2", tuple(f"W2-{hop}" for hop in LOOP_HOPS), PAUSING_SIDES, 10, 10),
+    Part("W3", ("W3",), PAUSING_SIDES, 10, 5),
+    Part("W4", tuple(program.key for program in COMPUTING), COMPUTING_SIDES, 5, 1),
+    Part("D", ("D",), PAUSING_SIDES, 10, 5),
+    Part("R", ("R",), PAUSING_SIDES, 10, 5),
+    Part("L", ("L",), (OURS,), 10, 10),
+    Part("C", ("C",), PAUSING_SIDES, 20, 1),
+    Part("C", (PYTHON,), (OURS,), 20, 1),
+    Part("H", ("H",), (OURS,), 3, 1, seconds=3.0),
 )
-LOOP = "let sum = 0; for (let i = 0; i <= 1000; i++) { sum += await fetch(`https://api.example.com/${i}`); } sum"
-LIVE = (
-    "const items = []; for (let i = 0; i < 10000; i++) items.push({ id: i, name: `item ${i}` });"
-    'await fetch("https://api.example.com/a"); await fetch("https://api.example.com/b"); items.length'
-)
-DROPPED = (
-    "let items = []; for (let i = 0; i < 200000; i++) items.push({ id: i, name: `item ${i}` }); items = null;"
-    'await fetch("https://api.example.com/a"); await fetch("https://api.example.com/b"); 1'
-)
-ANSWERS = "let n = 0; for (let i = 0; i < 31; i++) n += (await fetch(`https://api.example.com/${i}`)).text.length; n"
-START = (
-    "from sequential_core import MemoryStorage, SequentialFlow;"
-    f"print(SequentialFlow(MemoryStorage()).execute({REFERENCE!r}).status)"
-)
+
+NAMES = (*dict.fromkeys(part.name for part in PARTS), "imports")
 
 
-def measure(function: Callable[[], object], rounds: int = HOPS) -> tuple[float, float]:
-    """Median and 95th percentile, in milliseconds."""
-    for _ in range(WARM_UP):
-        function()
-    return summary([timed(function) for _ in range(rounds)])
+def measure(part: Part, running: dict[str, sides.Running], results: Results) -> None:
+    """Measures a part, on the sides that are there."""
+    pairs = [(name, workload) for workload in part.workloads for name in part.sides if name in running]
+    spent = dict.fromkeys(pairs, 0.0)
+    prepared: dict[tuple[str, str], int] = {}
+    for pair in pairs:
+        results[pair] = Measured()
+    for pair in in_turn(pairs, part.rounds):
+        (name, workload), measured = pair, results[pair]
+        side = running[name]
+        if measured.why_not is not None or spent[pair] > _SHARE_SECONDS:
+            continue
+        try:
+            if workload in ("C", PYTHON):
+                began = time.perf_counter()
+                measured.add({"times": {"start": [started(side.side, workload)]}})
+            else:
+                if prepared.get(pair) != side.starts or not side.starts:
+                    side.ask("prepare", workload, _PREPARE_SECONDS)
+                    prepared[pair] = side.starts
+                began = time.perf_counter()
+                measured.add(side.ask("measure", workload, _ANSWER_SECONDS, rounds=part.times, seconds=part.seconds))
+            spent[pair] += time.perf_counter() - began
+        except sides.CannotError as error:
+            measured.why_not = str(error)
+        except sides.SideError as error:
+            measured.why_not = f"failed: {error}"
+            print(f"{name} failed at {workload}: {error}", file=sys.stderr)
 
 
-def timed(function: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    function()
-    return 1e3 * (time.perf_counter() - began)
+def started(side: sides.Side, workload: str) -> float:
+    """How long a process took."""
+    if workload == PYTHON:
+        return timed(lambda: subprocess.run([sys.executable, "-c", ""], check=True))
+    return timed(lambda: sides.to_first_pause(side, _PROCESS_SECONDS))
 
 
-def summary(times: list[float]) -> tuple[float, float]:
-    return statistics.median(times), statistics.quantiles(times, n=20)[18]
-
-
-def row(name: str, what: str, times: tuple[float, float] | None, size: int | None) -> None:
-    shown = "" if times is None else f"{times[0]:8.2f} ms {times[1]:8.2f} ms"
-    print(f"{name:3} {what:46} {shown:23} {'' if size is None else f'{size:>8} bytes'}".rstrip(), flush=True)
-
-
-def pause(code: str) -> programs.Suspended:
-    outcome = programs.start(code)
-    assert isinstance(outcome, programs.Suspended), outcome
-    return outcome
-
-
-def answer(paused: programs.Suspended, value: object) -> programs.Suspended:
-    outcome = programs.resume(paused.state, {paused.requests[0].id: ValueAnswer(value)})
-    assert isinstance(outcome, programs.Suspended), outcome
-    return outcome
-
-
-def w1() -> None:
-    first = pause(REFERENCE)
-    alice = {"id": 1, "name": "Alice"}
-    row("W1", "reference program: hop", measure(lambda: answer(first, alice)), None)
-    row("W1", "reference program: start to first pause", measure(lambda: pause(REFERENCE)), None)
-    row("W1", "reference program: state at first pause", None, len(first.state))
-    row("W1", "reference program: state at second pause", None, len(answer(first, alice).state))
-    with tempfile.TemporaryDirectory() as folder:
-        for name, storage in (("memory", MemoryStorage()), ("SQLite", SqliteStorage(f"{folder}/tasks.db"))):
-            row("W1", f"hop with load and save, {name}", stored_hops(SequentialFlow(storage)), None)
-            storage.close()
-
-
-def stored_hops(flow: SequentialFlow) -> tuple[float, float]:
-    times = []
-    for _ in range(HOPS):
-        task = flow.execute(REFERENCE)
-        times.append(timed(lambda task_id=task.id: flow.resume(task_id, fetch_response={"id": 1, "name": "Alice"})))
-        flow.delete_task(task.id)
-    return summary(times)
-
-
-def w2() -> None:
-    paused = pause(LOOP)
-    marks = {}
-    for number in range(2, 1001):
-        paused = answer(paused, number)
-        if number in (10, 100, 1000):
-            marks[number] = paused
-    # Interleaved, so that a noisy machine is as unkind to each of them.
-    times: dict[int, list[float]] = {number: [] for number in marks}
-    for _ in range(HOPS):
-        for number, at in marks.items():
-            times[number].append(timed(lambda at=at: answer(at, 1)))
-    for number, at in marks.items():
-        row("W2", f"loop of 1,000 fetches: hop {number}", summary(times[number]), len(at.state))
-
-
-def w3() -> None:
-    paused = pause(LIVE)
-    row("W3", "10,000 live objects: hop", measure(lambda: answer(paused, 1)), len(paused.state))
-
-
-def d() -> None:
-    paused = pause(DROPPED)
-    row("D", "200,000 objects made and dropped: hop", measure(lambda: answer(paused, 1)), len(paused.state))
-
-
-def large() -> None:
-    """A hop must not depend on the size of the image."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from ballast import loaded
-
-    guest = loaded(2200)
-    with (
-        mock.patch.object(guests, "current", return_value=guest),
-        mock.patch.object(guests, "load", return_value=guest),
-    ):
-        first = pause(REFERENCE)
-        row("L", "reference program, image of 6 MiB: hop", measure(lambda: answer(first, 1)), len(first.state))
-
-
-def r() -> None:
-    paused = pause(ANSWERS)
-    for _ in range(30):
-        paused = answer(paused, {"text": "".join(map(str, range(20000)))[:100_000]})
-    row("R", "30 answers of 100 KB each, none kept", None, len(paused.state))
-
-
-def c() -> None:
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    command = [sys.executable, "-c", START]
-
-    def start() -> None:
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-        assert done.stdout == "paused\n", done
-
-    row("C", "process start to first pause, guest cached", measure(start, PROCESSES), None)
-    row(
-        "C",
-        "of which Python itself",
-        measure(lambda: subprocess.run([sys.executable, "-c", ""], check=True), PROCESSES),
-        None,
-    )
+def run(names: list[str], chosen: tuple[sides.Side, ...], results: Results) -> dict[str, dict[str, str]]:
+    """Measures the parts of these names on these sides; returns the versions of each."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        running = {}
+        for side in chosen:
+            worker = stack.enter_context(sides.Running(side, folder))
+            try:
+                worker.start()
+            except sides.SideError as error:
+                print(f"{side.name} does not start: {error}", file=sys.stderr)
+            else:
+                running[side.name] = worker
+        for part in PARTS:
+            if part.name in names:
+                began = time.monotonic()
+                measure(part, running, results)
+                took = time.monotonic() - began
+                print(f"{', '.join(part.workloads)}: {took:.0f} s", file=sys.stderr, flush=True)
+        return {name: worker.versions for name, worker in running.items()}
 
 
 def main() -> None:
-    known = {"W1": w1, "W2": w2, "W3": w3, "D": d, "L": large, "R": r, "C": c}
-    chosen = sys.argv[1:] or list(known)
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()},"
-        f" wasmtime {version('wasmtime')}, zstandard {version('zstandard')}; median and p95 of {HOPS}"
-    )
-    for name in chosen:
-        known[name]()
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="What a pause costs.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"only these: {' '.join(NAMES)}")
+    parser.add_argument("--peers", action="store_true", help="measure the peers too")
+    parser.add_argument("--write", action="store_true", help="write the tables and plots into docs/; needs --peers")
+    options = parser.parse_args()
+    names = options.parts or list(NAMES)
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"no such part: {' '.join(sorted(unknown))}")
+    if options.write and (not options.peers or options.parts):
+        parser.error("--write is for all parts, with --peers")
+    results: Results = {}
+    versions = run(names, (sides.ours(), *(sides.peers() if options.peers else ())), results)
+    text = report.markdown(results, versions)
+    print(text)
+    if options.write:
+        report.write(text, results)
+    if "imports" in names and importlib.util.find_spec("bench.imports") is not None:
+        importlib.import_module("bench.imports").main()
 
 
 if __name__ == "__main__":
