@@ -1,8 +1,8 @@
 """What a pause costs, in time and bytes, here and with the peers, in one run. Prints Markdown; asserts nothing.
 
-    scripts/bench                    ours, a minute and a half
+    scripts/bench                    ours, a minute
     scripts/bench W1 C               only these
-    scripts/bench --peers            the peers too, about ten minutes
+    scripts/bench --peers            the peers too, about six minutes
     scripts/bench --peers --write    and writes it into docs/benchmarks.md, with the plots
 
 Each side runs in a process of its own, and in rounds: every side has its turn in each, the others are stopped

@@ -107,7 +107,9 @@ class Dbos(Worker):
         if not isinstance(program, Pausing):
             raise CannotError("computes in CPython itself, without a sandbox")
         if program.answered > _MOST_ANSWERED:
-            raise CannotError(f"is left out from {_MOST_ANSWERED + 1:,} hops on, where one takes seconds")
+            raise CannotError(
+                f"is left out above {_MOST_ANSWERED:,} hops, where one takes seconds: they grow with their number"
+            )
         with SetWorkflowID(workload):
             DBOS.start_workflow(run, workload).get_result(polling_interval_sec=0.01)
         for _ in range(2):
