@@ -20,7 +20,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from bench import report, sides
+from bench import report, sides, where
 from bench.measure import Measured, in_turn, timed
 from bench.report import COMPUTING_SIDES, PAUSING_SIDES, Results
 from bench.sides import OURS
@@ -69,7 +69,7 @@ PARTS = (
     Part("H", ("H",), (OURS,), 3, 1, seconds=3.0),
 )
 
-NAMES = (*dict.fromkeys(part.name for part in PARTS), "imports")
+NAMES = (*dict.fromkeys(part.name for part in PARTS), "where", "imports")
 
 
 def measure(part: Part, running: dict[str, sides.Running], results: Results) -> None:
@@ -147,6 +147,8 @@ def main() -> None:
     print(text)
     if options.write:
         report.write(text, results)
+    if "where" in names:
+        where.main()
     if "imports" in names and importlib.util.find_spec("bench.imports") is not None:
         importlib.import_module("bench.imports").main()
 
