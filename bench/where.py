@@ -2,8 +2,8 @@
 
     scripts/bench where
 
-Each part is timed by a wrapper around the function that does it. A part that stands in another is not counted there. The
-wrappers cost up to a microsecond each; the hop without them is measured in turn.
+Each part is timed by a wrapper around the function that does it. A part that stands in another is not counted there.
+The wrappers cost up to a microsecond each; the hop without them is measured in turn.
 """
 
 from __future__ import annotations
