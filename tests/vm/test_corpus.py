@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+from support import suspended
 
+from bench.workloads import PAUSING, REFERENCE
 from sequential_core import state as codec
 from sequential_core.vm import corpus, wasm
 from sequential_core.vm import guest as guests
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
-import run as bench
 
 
 def shared(*groups: list[bytes], size: int = 1000) -> bytes:
@@ -51,7 +47,7 @@ def test_stretches_far_apart_are_pieces_of_their_own():
 
 
 def test_no_program_of_a_benchmark_is_in_the_corpus():
-    of_benchmarks = {bench.REFERENCE, bench.LOOP, bench.LIVE, bench.DROPPED, bench.ANSWERS}
+    of_benchmarks = {REFERENCE, *(program.javascript for program in PAUSING)}
     for sample in corpus.samples():
         assert sample.code not in of_benchmarks
         assert "api.example.com" not in sample.code
@@ -78,7 +74,7 @@ def test_the_dictionary_of_the_pinned_guest_is_made_of_the_corpus():
 
 
 def test_a_state_of_a_small_program_is_compressed_with_the_dictionary():
-    outcome = bench.pause(bench.REFERENCE)
+    outcome = suspended(REFERENCE)
     packed = codec.read(outcome.state)
     assert packed.packing is codec.Packing.DICTIONARY
     # Without it half of its body would be left.
