@@ -171,15 +171,19 @@
     (local.set $stop (i32.add (local.get $at) (i32.const 4096)))
     (if (call $flagged (local.get $at))
       (then
-        (if (i32.eq (call $next_difference (local.get $at) (local.get $stop)) (local.get $stop))
-          (then
-            (i32.store8 $notes
-              (i32.add (global.get $flags) (i32.shr_u (local.get $at) (i32.const 12))) (i32.const 0))))))
+        (block $found
+          (loop $next_block
+            (br_if $found (call $block_differs (local.get $at)))
+            (local.set $at (i32.add (local.get $at) (i32.const 64)))
+            (br_if $next_block (i32.lt_u (local.get $at) (local.get $stop))))
+          (i32.store8 $notes
+            (i32.add (global.get $flags) (i32.shr_u (i32.sub (local.get $at) (i32.const 1)) (i32.const 12)))
+            (i32.const 0)))))
     (br_if $next (i32.lt_u (local.get $stop) (global.get $size)))))
 
 ;; state.difference: writes the table of runs.
 (func $difference
-  (local $at i32) (local $stop i32) (local $pages i32) (local $xor v128)
+  (local $at i32) (local $stop i32) (local $pages i32)
   (global.set $runs (i32.const 0))
   (local.set $stop (global.get $origin))
   (loop $next
@@ -189,40 +193,31 @@
       (then
         (if (i32.eqz (i32.and (local.get $pages) (i32.const 255))) (then (call $begin_portion)))
         (local.set $pages (i32.add (local.get $pages) (i32.const 1)))
-        (loop $next_words
-          (local.set $at (call $next_difference (local.get $at) (local.get $stop)))
-          (if (i32.lt_u (local.get $at) (local.get $stop))
+        (loop $next_block
+          (if (call $block_differs (local.get $at))
             (then
-              (local.set $xor (v128.xor (v128.load (local.get $at)) (v128.load $image (local.get $at))))
-              (if (i64.ne (i64x2.extract_lane 0 (local.get $xor)) (i64.const 0))
-                (then (call $differs (i32.shr_u (local.get $at) (i32.const 3)))))
-              (if (i64.ne (i64x2.extract_lane 1 (local.get $xor)) (i64.const 0))
-                (then (call $differs (i32.add (i32.shr_u (local.get $at) (i32.const 3)) (i32.const 1)))))
-              (local.set $at (i32.add (local.get $at) (i32.const 16)))
-              (br $next_words))))))
+              (call $words_of (local.get $at))
+              (call $words_of (i32.add (local.get $at) (i32.const 16)))
+              (call $words_of (i32.add (local.get $at) (i32.const 32)))
+              (call $words_of (i32.add (local.get $at) (i32.const 48)))))
+          (local.set $at (i32.add (local.get $at) (i32.const 64)))
+          (br_if $next_block (i32.lt_u (local.get $at) (local.get $stop))))))
     (br_if $next (i32.lt_u (local.get $stop) (global.get $size)))))
 
-;; The first sixteen bytes from $at on that differ; $stop, the end of a page, if none do.
-(func $next_difference (param $at i32) (param $stop i32) (result i32)
-  (loop $next
-    (if (i32.ge_u (local.get $at) (local.get $stop)) (then (return (local.get $stop))))
-    (if (i32.eqz (i32.and (local.get $at) (i32.const 63)))
-      (then
-        (if (i32.eqz (v128.any_true (v128.or
-              (v128.or
-                (v128.xor (v128.load (local.get $at)) (v128.load $image (local.get $at)))
-                (v128.xor (v128.load offset=16 (local.get $at)) (v128.load $image offset=16 (local.get $at))))
-              (v128.or
-                (v128.xor (v128.load offset=32 (local.get $at)) (v128.load $image offset=32 (local.get $at)))
-                (v128.xor (v128.load offset=48 (local.get $at)) (v128.load $image offset=48 (local.get $at)))))))
-          (then
-            (local.set $at (i32.add (local.get $at) (i32.const 64)))
-            (br $next)))))
-    (if (v128.any_true (v128.xor (v128.load (local.get $at)) (v128.load $image (local.get $at))))
-      (then (return (local.get $at))))
-    (local.set $at (i32.add (local.get $at) (i32.const 16)))
-    (br $next))
-  (unreachable))
+(func $block_differs (param $at i32) (result i32)
+  (v128.any_true (v128.or
+    (v128.or
+      (v128.xor (v128.load (local.get $at)) (v128.load $image (local.get $at)))
+      (v128.xor (v128.load offset=16 (local.get $at)) (v128.load $image offset=16 (local.get $at))))
+    (v128.or
+      (v128.xor (v128.load offset=32 (local.get $at)) (v128.load $image offset=32 (local.get $at)))
+      (v128.xor (v128.load offset=48 (local.get $at)) (v128.load $image offset=48 (local.get $at)))))))
+
+(func $words_of (param $at i32)
+  (if (i64.ne (i64.load (local.get $at)) (i64.load $image (local.get $at)))
+    (then (call $differs (i32.shr_u (local.get $at) (i32.const 3)))))
+  (if (i64.ne (i64.load offset=8 (local.get $at)) (i64.load $image offset=8 (local.get $at)))
+    (then (call $differs (i32.add (i32.shr_u (local.get $at) (i32.const 3)) (i32.const 1))))))
 
 ;; How wide a gap within a run may be in this portion of 256 pages; and how wide before its first word.
 (global $gap (mut i32) (i32.const 0))
