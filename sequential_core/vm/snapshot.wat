@@ -185,6 +185,7 @@
 (func $difference
   (local $at i32) (local $stop i32) (local $pages i32)
   (global.set $runs (i32.const 0))
+  (global.set $last (i32.const -4096))  ;; far from any word
   (local.set $stop (global.get $origin))
   (loop $next
     (local.set $at (local.get $stop))
@@ -202,7 +203,8 @@
               (call $words_of (i32.add (local.get $at) (i32.const 48)))))
           (local.set $at (i32.add (local.get $at) (i32.const 64)))
           (br_if $next_block (i32.lt_u (local.get $at) (local.get $stop))))))
-    (br_if $next (i32.lt_u (local.get $stop) (global.get $size)))))
+    (br_if $next (i32.lt_u (local.get $stop) (global.get $size))))
+  (call $end_run))
 
 (func $block_differs (param $at i32) (result i32)
   (v128.any_true (v128.or
@@ -226,23 +228,25 @@
   (global.set $gap (select (i32.const 1) (i32.const 64) (i32.lt_u (global.get $runs) (i32.const 50000))))
   (global.set $first_gap (i32.const 0)))
 
-;; state._add_runs, a word at a time.
+;; state._add_runs, a word at a time. $last is the last word of the latest run, which stands in the table when that ends.
+(global $last (mut i32) (i32.const 0))
 (func $differs (param $word i32)
   (local $entry i32)
+  (if (i32.le_u (i32.sub (local.get $word) (global.get $last)) (i32.add (global.get $first_gap) (i32.const 1)))
+    (then (global.set $last (local.get $word)) (global.set $first_gap (global.get $gap)) (return)))
+  (call $end_run)
   (local.set $entry (i32.add (global.get $table) (i32.shl (global.get $runs) (i32.const 3))))
-  (if (global.get $runs)
-    (then
-      (if (i32.le_u
-            (i32.sub (local.get $word) (i32.load $notes (i32.sub (local.get $entry) (i32.const 4))))
-            (i32.add (global.get $first_gap) (i32.const 1)))
-        (then
-          (i32.store $notes (i32.sub (local.get $entry) (i32.const 4)) (local.get $word))
-          (global.set $first_gap (global.get $gap))
-          (return)))))
   (i32.store $notes (local.get $entry) (local.get $word))
-  (i32.store $notes offset=4 (local.get $entry) (local.get $word))
+  (global.set $last (local.get $word))
   (global.set $first_gap (global.get $gap))
   (global.set $runs (i32.add (global.get $runs) (i32.const 1))))
+
+(func $end_run
+  (if (global.get $runs)
+    (then
+      (i32.store $notes
+        (i32.add (global.get $table) (i32.sub (i32.shl (global.get $runs) (i32.const 3)) (i32.const 4)))
+        (global.get $last)))))
 
 ;; state.body: the gaps before all runs, the lengths of all, both as LEB128; the content of all.
 (func $write (param $head i32)
