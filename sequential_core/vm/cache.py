@@ -8,11 +8,12 @@ whole, by a rename, and are named after all that their content depends on.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import stat
 import sys
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import wasmtime
@@ -35,13 +36,13 @@ def directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sequential"
 
 
-def compiled(module: bytes | Path, sha256: str, shipped: Path | None = None) -> wasmtime.Module:
+def compiled(module: bytes | Path | Callable[[], bytes], sha256: str, shipped: Path | None = None) -> wasmtime.Module:
     """The compiled form of a guest: the one that was shipped, or else from the cache, or else made now.
 
     Where the cache cannot be written (a read-only file system, no home), compiles in memory.
 
     Args:
-        module: the guest, or its file, which is read only if it has to be compiled.
+        module: the guest; or its file, or what reads it, which is done only if it has to be compiled.
         sha256: its name.
         shipped: where a package may carry compiled guests under the names of `shipped_name`. It is trusted as
             the package's own code is, whoever owns it: on AWS Lambda, another user than the function's. A file that
@@ -73,8 +74,9 @@ def compiled(module: bytes | Path, sha256: str, shipped: Path | None = None) -> 
     return fresh
 
 
-def _compile(module: bytes | Path) -> wasmtime.Module:
-    return wasmtime.Module(runtime.engine(), module.read_bytes() if isinstance(module, Path) else module)
+def _compile(module: bytes | Path | Callable[[], bytes]) -> wasmtime.Module:
+    read = module.read_bytes if isinstance(module, Path) else module
+    return wasmtime.Module(runtime.engine(), read() if callable(read) else read)
 
 
 def check_private(place: Path) -> Path:
@@ -137,6 +139,7 @@ def _key(sha256: str) -> str:
     return f"{sha256[:32]}-wasmtime{_wasmtime_version()}-{machine}-c{_CONFIG_VERSION}"
 
 
+@functools.cache
 def _wasmtime_version() -> str:
     # The name of the folder says it; importlib.metadata takes 40 ms to import.
     installed = list(Path(wasmtime.__file__).parent.parent.glob("wasmtime-*.dist-info"))
@@ -158,6 +161,8 @@ def _load(path: Path) -> wasmtime.Module:
 
 
 def _write(path: Path, data: bytes | bytearray) -> None:
+    import tempfile  # 4 ms, when a guest was compiled
+
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     try:
         with os.fdopen(handle, "wb") as file:

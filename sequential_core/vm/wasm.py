@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 PAGE_BYTES = 65536
 
 _PREAMBLE_BYTES = 8
 _CUSTOM, _GLOBAL, _MEMORY, _EXPORT, _START, _CODE, _DATA, _DATA_COUNT = 0, 6, 5, 7, 8, 10, 11, 12
+
+# The id of a section, and its size, of 32 bits in LEB128.
+_SECTION_HEAD_BYTES = 6
 
 # Zeros no longer than this are cheaper inside a data segment than between two of them.
 _GAP_BYTES = 64
@@ -61,14 +65,32 @@ def sections(module: bytes) -> Iterator[tuple[int, bytes]]:
         at += size
 
 
-def custom_section(module: bytes, name: str) -> bytes | None:
-    """The content of the first custom section of that name, or None."""
-    for kind, body in sections(module):
+def custom_section(module: bytes | Path, name: str) -> bytes | None:
+    """The content of the first custom section of that name, or None.
+
+    Args:
+        module: a module, or the file of one, of which no more than the custom sections is read.
+    """
+    for kind, body in _custom_sections(module) if isinstance(module, Path) else sections(module):
         if kind == _CUSTOM:
             length, at = unsigned(body, 0)
             if body[at : at + length] == name.encode():
                 return body[at + length :]
     return None
+
+
+def _custom_sections(file: Path) -> Iterator[tuple[int, bytes]]:
+    with file.open("rb", buffering=0) as module:
+        at, size = _PREAMBLE_BYTES, file.stat().st_size
+        while at < size:
+            module.seek(at)
+            head = module.read(_SECTION_HEAD_BYTES)
+            length, behind = unsigned(head, 1)
+            at += behind
+            if head[0] == _CUSTOM:
+                module.seek(at)
+                yield _CUSTOM, module.read(length)
+            at += length
 
 
 def bake_memory(module: bytes, image: bytes, exports: Iterable[str], name: str, content: bytes) -> bytes:

@@ -9,7 +9,8 @@ import sys
 import pytest
 import wasmtime
 
-from sequential_core.vm import build, wasm
+from sequential_core.errors import GuestNotFoundError
+from sequential_core.vm import build, cache, wasm
 from sequential_core.vm import guest as guests
 from sequential_core.vm.bake import EXPORTS, BakeError, bake
 
@@ -84,3 +85,13 @@ def test_the_guest_exports_what_is_called_and_nothing_else():
         names.append(body[at : at + size].decode())
         _, at = wasm.unsigned(body, at + size + 1)
     assert sorted(names) == sorted(EXPORTS)
+
+
+def test_an_installed_guest_that_is_another_than_its_name_says_is_not_compiled(tmp_path, monkeypatch):
+    monkeypatch.setenv(cache.ENVIRONMENT_VARIABLE, str(tmp_path / "cache"))
+    data = bytearray((guests.DIRECTORY / f"{guests.current().sha256}.wasm").read_bytes())
+    data[len(data) // 2] ^= 1
+    file = tmp_path / f"{'5e' * 32}.wasm"
+    file.write_bytes(data)
+    with pytest.raises(GuestNotFoundError):
+        guests.Guest(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -149,7 +150,7 @@ def test_a_read_only_place_is_done_without(place, monkeypatch):
         raise OSError(30, "Read-only file system")
 
     place.mkdir(mode=0o700, parents=True)
-    monkeypatch.setattr(cache.tempfile, "mkstemp", read_only)
+    monkeypatch.setattr(tempfile, "mkstemp", read_only)
     assert works(cache.compiled(MODULE, SHA256))
     assert list(place.iterdir()) == []
 

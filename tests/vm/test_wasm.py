@@ -112,3 +112,13 @@ def test_a_custom_section_is_read_back():
     assert wasm.custom_section(baked, "note") == b"content"
     assert wasm.custom_section(baked, "not") is None
     assert wasm.custom_section(module(ORIGINAL), "note") is None
+
+
+def test_a_custom_section_is_read_of_a_file_too(tmp_path):
+    baked = wasm.bake_memory(module(ORIGINAL), bytes(wasm.PAGE_BYTES), {"memory"}, "note", b"content")
+    file = tmp_path / "module.wasm"
+    file.write_bytes(baked)
+    assert wasm.custom_section(file, "note") == b"content"
+    assert wasm.custom_section(file, "not") is None
+    file.write_bytes(baked[:8])  # a module with no section
+    assert wasm.custom_section(file, "note") is None
