@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+import sequential_core  # see _flow
 from sequential_core.cli import options
 from sequential_core.cli.options import Given
 from sequential_core.cli.output import print_json, print_task, printable, waits_for
 from sequential_core.drive import Policy
 from sequential_core.driver.event_urls import check_public_url, make_event_url
-from sequential_core.flow import SequentialFlow
 from sequential_core.model import Status
+
+if TYPE_CHECKING:
+    from sequential_core import SequentialFlow
 
 # Where `sequential serve` listens unless it is told otherwise.
 _LOCAL_URL = "http://127.0.0.1:8787"
@@ -49,7 +52,7 @@ def execute(
             "--answers, --attempts, --timeout, --max-response-bytes and --callback-url are for a driven task: --drive"
         )
     source, language = options.read_code(file, code), language or options.language_of(file)
-    task = SequentialFlow(storage).execute(
+    task = _flow(storage).execute(
         source,
         id=task_id,
         name=name,
@@ -60,6 +63,12 @@ def execute(
         callback_url=callback_url,
     )
     print_task(task, vm_state)
+
+
+def _flow(storage: str | None) -> SequentialFlow:
+    return sequential_core.SequentialFlow(
+        storage
+    )  # loaded, with the engine, when it is first asked for: not for --help
 
 
 @click.command()
@@ -97,7 +106,7 @@ def resume(
     for name, given in optional.items():
         if given is not None:
             request[name] = given.value if isinstance(given, Given) else given
-    print_task(SequentialFlow(storage).resume(request), vm_state)
+    print_task(_flow(storage).resume(request), vm_state)
 
 
 @click.command()
@@ -118,7 +127,10 @@ def event(
 ) -> None:
     """Sends an event to a task, with a JSON value (- for stdin) or null, and prints the task."""
     sent = None if value is None else value.value
-    print_task(SequentialFlow(storage).send_event(task_id, name, sent, idempotency_key=idempotency_key), vm_state)
+    print_task(
+        _flow(storage).send_event(task_id, name, sent, idempotency_key=idempotency_key),
+        vm_state,
+    )
 
 
 @click.command("event-url")
@@ -135,7 +147,7 @@ def event_url(task_id: str, name: str, ttl: timedelta | None, public_url: str | 
     from sequential_core.driver.keys import signing_key
 
     url = check_public_url(public_url or _LOCAL_URL)
-    made = make_event_url(SequentialFlow(storage), task_id, name, key=signing_key(), public_url=url, ttl=ttl)
+    made = make_event_url(_flow(storage), task_id, name, key=signing_key(), public_url=url, ttl=ttl)
     print_json(made.to_dict())
 
 
@@ -144,7 +156,7 @@ def event_url(task_id: str, name: str, ttl: timedelta | None, public_url: str | 
 @options.storage
 def cancel(task_id: str, storage: str | None) -> None:
     """Ends a paused task, and prints it."""
-    print_json(SequentialFlow(storage).cancel_task(task_id).to_dict(include_vm_state=False))
+    print_json(_flow(storage).cancel_task(task_id).to_dict(include_vm_state=False))
 
 
 @click.command()
@@ -153,7 +165,7 @@ def cancel(task_id: str, storage: str | None) -> None:
 @options.vm_state
 def get(task_id: str, storage: str | None, vm_state: bool) -> None:
     """Prints a task."""
-    print_json(SequentialFlow(storage).get_task(task_id).to_dict(include_vm_state=vm_state))
+    print_json(_flow(storage).get_task(task_id).to_dict(include_vm_state=vm_state))
 
 
 @click.command("ls")
@@ -164,7 +176,7 @@ def get(task_id: str, storage: str | None, vm_state: bool) -> None:
 @options.storage
 def list_tasks(status: str | None, limit: int, as_json: bool, cursor: str | None, storage: str | None) -> None:
     """Lists tasks, newest first."""
-    page = SequentialFlow(storage).list_tasks(status=status, limit=limit, cursor=cursor)
+    page = _flow(storage).list_tasks(status=status, limit=limit, cursor=cursor)
     if as_json:
         tasks = [task.to_dict(include_vm_state=False) for task in page.tasks]
         print_json({"tasks": tasks, "cursor": page.cursor})
@@ -182,6 +194,6 @@ def list_tasks(status: str | None, limit: int, as_json: bool, cursor: str | None
 @options.storage
 def remove(task_ids: tuple[str, ...], storage: str | None) -> None:
     """Deletes tasks."""
-    flow = SequentialFlow(storage)
+    flow = _flow(storage)
     for task_id in task_ids:
         flow.delete_task(task_id)

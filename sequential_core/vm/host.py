@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 import os
 from collections.abc import Callable
 from typing import cast
 
 Value = str | bytes | None
 Operation = Callable[..., Value]
-
-_log = logging.getLogger(__name__)
 
 # Web Cryptography API, 10.1.1: more bytes at a time are a QuotaExceededError.
 _MOST_RANDOM_BYTES = 65536
@@ -47,7 +44,9 @@ def perform(operation: str, arguments: list[Value]) -> Value:
         raise
     except Exception as error:
         # A mistake of ours. The code learns that it cannot have this, and may go on; the operator finds out why.
-        _log.exception("the operation %s failed", operation)
+        import logging  # 5 ms, for what should not happen
+
+        logging.getLogger(__name__).exception("the operation %s failed", operation)
         raise Refusal("OperationError", "The operation failed") from error
 
 
