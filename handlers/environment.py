@@ -8,6 +8,7 @@ with SnapStart it happens once for each version.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 from collections.abc import Mapping
@@ -156,3 +157,7 @@ with contextlib.suppress(ImportError):
     from snapshot_restore_py import register_after_restore  # type: ignore[import-untyped]
 
     register_after_restore(random.seed)
+
+# What there is now stays; collections need not look at it.
+gc.freeze()
+gc.enable()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import logging
 import sys
@@ -57,6 +58,9 @@ class _Output:
 
 
 def _forget():
+    # Of a function that starts; one that does not start is not to leave it behind.
+    gc.enable()
+    gc.unfreeze()
     if "handlers.api" in sys.modules:
         sys.modules["handlers.api"].loop.close()
         asyncio.set_event_loop(None)
