@@ -10,9 +10,10 @@ exactly-once needs: a hop runs on a copy, and only the first to save it counts.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
+import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -61,7 +62,6 @@ from sequential_core.pending import (
 from sequential_core.storage.base import Clock, RevisionedStorage, Storage, TaskPage, system_clock
 from sequential_core.storage.plain import PlainStorage
 from sequential_core.storage.url import default_url, shared_storage
-from sequential_core.values import replace
 from sequential_core.vm import program as programs
 
 DEFAULT_TTL = timedelta(hours=2)
@@ -70,7 +70,7 @@ DEFAULT_TTL = timedelta(hours=2)
 IDEMPOTENCY_WINDOW = timedelta(days=1)
 
 # The name space of the ids that come of idempotency keys: the one of DNS names, and "idempotency.sequential".
-_KEYS = "d0131841-7b7d-5ef2-855a-a59e4d05a02d"
+_KEYS = uuid.UUID("d0131841-7b7d-5ef2-855a-a59e4d05a02d")
 
 # A change that is bound to no revision is tried so often, if others change the task meanwhile.
 _ATTEMPTS = 10
@@ -189,7 +189,8 @@ class SequentialFlow:
             return self.execute(storage=storage, **request)
         if idempotency_key is not None:
             check_idempotency_key(idempotency_key)
-        task_id = _new_id(idempotency_key) if id is None else check_task_id(id)
+        made = uuid.uuid4() if idempotency_key is None else uuid.uuid5(_KEYS, idempotency_key)
+        task_id = str(made) if id is None else check_task_id(id)
         if name is not None and not (isinstance(name, str) and len(name) <= MAX_ID_LENGTH):
             raise InvalidRequestError("name", f"it must be a string of at most {MAX_ID_LENGTH} characters")
         written_in = Language.JAVASCRIPT if language is None else check_language(language)
@@ -661,17 +662,6 @@ _EXECUTE_FIELDS = {
 _RESUME_FIELDS = {"id", "fetchResponse", "response", "error", "requestId", "revision", "idempotencyKey"}
 
 _SNAKE = re.compile(r"(?<=[a-z])[A-Z]")
-
-
-def _new_id(idempotency_key: str | None) -> str:
-    """A random UUID (RFC 9562, version 4), or the one that comes of a key."""
-    if idempotency_key is not None:
-        import uuid  # which asks after the operating system: 3 ms
-
-        return str(uuid.uuid5(uuid.UUID(_KEYS), idempotency_key))
-    number = int.from_bytes(os.urandom(16), "big") & ~(0xF << 76 | 0x3 << 62) | 4 << 76 | 2 << 62
-    digits = f"{number:032x}"
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _request(given: Mapping[str, Any], required: str, known: set[str]) -> dict[str, Any]:

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import sequential_core  # its flow is loaded when it is first asked for: not for --help
 from sequential_core.cli import options
 from sequential_core.cli.output import EXIT_TASK_ERROR, print_json
 from sequential_core.cli.progress import Progress
 from sequential_core.drive import Claim, Drive, Policy, check_policy
 from sequential_core.errors import TaskConflictError, TaskNotFoundError
-from sequential_core.flow import SequentialFlow
 from sequential_core.model import Status, Task
 
 if TYPE_CHECKING:
     from sequential_core.driver import Driver
+    from sequential_core.flow import SequentialFlow
 
 # How long an outcome is kept that is only to be printed: an event that another process sends may bring it. By the
 # millisecond it is known from what somebody asked for.
@@ -67,10 +68,10 @@ def run(
     given = {field: value for field, value in policy.items() if value is not None}
     check_policy(Policy(**given))
     progress = Progress(quiet=quiet)
-    driven = SequentialFlow(storage, pause_everywhere=pause_everywhere)
+    driven = sequential_core.SequentialFlow(storage, pause_everywhere=pause_everywhere)
     driver = Driver(driven, fetcher=Fetcher(Rules(allow, deny, loopback=allow_loopback)), listener=progress)
     own = _OwnClaim(driver.new_token(), driver.lease(Drive(policy=Policy(**given))), driven)
-    flow = SequentialFlow(storage, pause_everywhere=pause_everywhere, dispatcher=own)
+    flow = sequential_core.SequentialFlow(storage, pause_everywhere=pause_everywhere, dispatcher=own)
     if continued is not None:
         if file is not None or any(each is not None for each in (code, language, task_id, name, ttl, retain)):
             raise click.UsageError("--continue takes no code, --language, --id, --name, --ttl or --retain")
