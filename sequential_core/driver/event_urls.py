@@ -9,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sequential_core.checks import check_duration, to_rfc3339
 from sequential_core.driver.signing import event_token, open_event_token
@@ -19,8 +19,10 @@ from sequential_core.errors import (
     NoSigningKeyError,
     TaskEndedError,
 )
-from sequential_core.flow import SequentialFlow
 from sequential_core.model import Status, check_event_name
+
+if TYPE_CHECKING:
+    from sequential_core.flow import SequentialFlow
 
 #: How long such a URL may be used, if it is not said, and at most.
 EVENT_URL_TTL = timedelta(days=1)
