@@ -100,7 +100,8 @@ class Policy:
         names = {json_name: name for name, json_name in _JSON_NAMES.items()}
         unknown = sorted(str(name) for name in given if name not in names)
         if unknown:
-            raise InvalidRequestError("drive", f"unknown fields: {', '.join(unknown)[:200]}")
+            known = ", ".join(sorted(names))
+            raise InvalidRequestError("drive", f"unknown fields: {', '.join(unknown)[:200]}; known: {known}")
         return check_policy(cls(**{names[name]: value for name, value in given.items() if value is not None}))
 
 

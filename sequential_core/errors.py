@@ -78,7 +78,7 @@ class TaskExistsError(CallerError):
     """The id is in use by a task with other code."""
 
     def __init__(self, task_id: str) -> None:
-        super().__init__(f"task {task_id!r} exists already")
+        super().__init__(f"task {task_id!r} exists already, with other code")
         self.task_id = task_id
 
 
@@ -95,7 +95,7 @@ class TaskEndedError(TaskConflictError):
     """The task is kept, but has completed or failed: there is nothing to resume."""
 
     def __init__(self, task_id: str, status: str) -> None:
-        super().__init__(task_id, f"it cannot be resumed, its status is {status!r}")
+        super().__init__(task_id, f"it has ended, its status is {str(status)!r}")
         self.status = status
 
 
@@ -104,8 +104,13 @@ class UnknownRequestError(CallerError, LookupError):
 
     def __init__(self, task_id: str, request_id: int | None, pending: tuple[int, ...]) -> None:
         waiting = ", ".join(map(str, pending)) or "none"
-        which = "pending request" if request_id is None else f"request {request_id}"
-        super().__init__(f"task {task_id!r} has no {which}; pending: {waiting}")
+        if request_id is not None:
+            problem = f"has no request {request_id}; pending: {waiting}"
+        elif pending:  # Events: without an id the oldest of the others is meant.
+            problem = f"waits for events only, and an answer to one needs its requestId; pending: {waiting}"
+        else:
+            problem = "waits for timers only, and takes no answer"
+        super().__init__(f"task {task_id!r} {problem}")
         self.task_id = task_id
         self.request_id = request_id
         self.pending = pending

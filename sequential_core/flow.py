@@ -629,7 +629,9 @@ class SequentialFlow:
             return chosen
         if isinstance(chosen, Storage):
             return PlainStorage(chosen, clock=self._clock)
-        raise InvalidRequestError("storage", f"a {type(chosen).__name__} has not save, load and delete")
+        raise InvalidRequestError(
+            "storage", f"an object with save, load and delete is needed, not {type(chosen).__name__}"
+        )
 
 
 def create_flow(
@@ -668,7 +670,9 @@ def _request(given: Mapping[str, Any], required: str, known: set[str]) -> dict[s
     """The arguments of a request in its JSON form."""
     unknown = sorted(str(name) for name in given if name not in known)
     if unknown:
-        raise InvalidRequestError("request", f"unknown fields: {', '.join(unknown)[:200]}")
+        raise InvalidRequestError(
+            "request", f"unknown fields: {', '.join(unknown)[:200]}; known: {', '.join(sorted(known))}"
+        )
     if required not in given or isinstance(given[required], Mapping):
         raise InvalidRequestError(required, "it is needed, as a string")
     return {_SNAKE.sub(lambda found: f"_{found[0].lower()}", name): value for name, value in given.items()}

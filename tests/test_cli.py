@@ -272,8 +272,14 @@ def test_run_tries_again_and_says_so(sequential, server):
     done = sequential("run", "--allow-loopback", "--attempts", "2", "-e", f'await fetch("{server.url}/status/503")')
     assert done.returncode == 1
     assert len(server.seen) == 2
-    assert "status 503" in done.stderr
-    assert "; again in " in done.stderr
+    assert "/status/503  status 503 Service Unavailable; again in " in done.stderr
+
+
+def test_run_says_why_a_request_failed_that_the_code_catches(sequential, server):
+    code = f'await fetch("{server.url}/status/404").catch(() => "none")'
+    done = sequential("run", "--allow-loopback", "-e", code)
+    assert (done.returncode, done.stdout) == (0, '"none"\n')
+    assert ": status 404 Not Found\n" in done.stderr
 
 
 def test_run_anew_runs_anew(sequential, server, storage):

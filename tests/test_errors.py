@@ -8,6 +8,7 @@ import pytest
 
 from sequential_core import errors
 from sequential_core.errors import SequentialError
+from sequential_core.model import Status
 
 #: One of each class, made as the code makes it; beside it the standard kind that it also is.
 EXAMPLES = [
@@ -93,6 +94,11 @@ def test_message_has_the_evidence(error, kind):
 def test_messages():
     assert str(errors.TaskNotFoundError("a")) == "there is no task 'a': it never was, has ended, or has expired"
     assert str(errors.UnknownRequestError("a", 3, ())) == "task 'a' has no request 3; pending: none"
+    assert str(errors.UnknownRequestError("a", None, (1, 2))) == (
+        "task 'a' waits for events only, and an answer to one needs its requestId; pending: 1, 2"
+    )
+    assert str(errors.UnknownRequestError("a", None, ())) == "task 'a' waits for timers only, and takes no answer"
+    assert str(errors.TaskEndedError("a", Status.COMPLETED)) == "task 'a': it has ended, its status is 'completed'"
     assert str(errors.CodeSyntaxError("bad", None, None)) == "SyntaxError: bad"
     assert str(errors.CodeSyntaxError("bad", 3, 7)) == "SyntaxError: bad (line 3, column 7)"
     assert str(errors.GuestMismatchError("ab", ())) == "the state needs guest ab; installed: none"

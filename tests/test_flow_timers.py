@@ -116,7 +116,7 @@ def test_no_answer_is_for_no_request(flow, clock):
 
 def test_an_answer_finds_no_request_in_a_task_that_only_waits_for_timers(flow):
     flow.execute(SLEEPER, id="t")
-    with pytest.raises(UnknownRequestError, match="no pending request"):
+    with pytest.raises(UnknownRequestError, match="waits for timers only"):
         flow.resume("t", fetch_response=1)
     with pytest.raises(UnknownRequestError, match="no request 4"):
         flow.resume("t", fetch_response=1, request_id=4)

@@ -79,7 +79,9 @@ def code(command: Any) -> Any:
         click.option("--id", "task_id", metavar="ID", help="The task's id; made if not given."),
         click.option("--name", metavar="NAME", help="A label."),
         click.option("--ttl", type=Duration(), help="How long each pause is kept. Default: 2h, or 30d if driven."),
-        click.option("--retain", type=Duration(), help="How long the outcome is kept. Default: not at all."),
+        click.option(
+            "--retain", type=Duration(), help="How long the outcome is kept. Default: not at all, or 1d with --drive."
+        ),
         storage,
     ):
         command = option(command)

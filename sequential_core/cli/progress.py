@@ -54,11 +54,12 @@ class Progress:
         if isinstance(answer, ErrorAnswer) and any(refused in answer.message for refused in _REFUSED):
             self._refused = True
         how, style = ("failed", "yellow") if failed else ("answered", "green")
-        self._tell(f"{_summary(request)}  {how} after {seconds * 1000:.0f} ms", style)
+        why = f": {_cause(request, answer.message)}" if isinstance(answer, ErrorAnswer) else ""
+        self._tell(f"{_summary(request)}  {how} after {seconds * 1000:.0f} ms{why}", style)
 
     def failed(self, request: PendingRequest | PendingTool, problem: str, next_at: datetime) -> None:
         wait = max((next_at - datetime.now(UTC)).total_seconds(), 0)
-        self._tell(f"{_summary(request)}  {problem}; again in {wait:.1f} s", "yellow")
+        self._tell(f"{_summary(request)}  {_cause(request, problem)}; again in {wait:.1f} s", "yellow")
 
     def resumed(self, task: Task) -> None:
         for entry in task.logs:
@@ -86,6 +87,12 @@ class Progress:
     def _tell(self, text: str, style: str) -> None:
         if not self._quiet:
             self.say(text, style)
+
+
+def _cause(request: PendingRequest | PendingTool, message: str) -> str:
+    """The first line of why it failed, without the request, which stands on the line already."""
+    line = message.split("\n", 1)[0].removeprefix(f"{request.label}: ")
+    return line if len(line) <= _SHOWN_LENGTH else f"{line[:_SHOWN_LENGTH]}..."
 
 
 def _summary(request: PendingRequest | PendingTool) -> str:

@@ -304,7 +304,7 @@ def _translated(error: sqlite3.Error) -> Exception:
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return StorageFormatError("the file is not a database, or is damaged")
     if code == sqlite3.SQLITE_CANTOPEN:
-        return StorageError("the file cannot be opened")
+        return StorageError("the file cannot be opened, or its folder is not there")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return StorageError("the file cannot be written")
     return StorageError("SQLite failed")
