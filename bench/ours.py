@@ -128,7 +128,9 @@ def compute(workload: str) -> None:
 def item_bytes() -> int:
     """The item in DynamoDB of the reference program at its first pause."""
     task = SequentialFlow(MemoryStorage()).execute(REFERENCE)
-    where_the_code_is = {"code": {"S": f"code#{'0' * 16}"}}
+    until = items.code_until(task)
+    assert until is not None, "the task expires"
+    where_the_code_is = {"code": {"S": f"code#{'0' * 16}"}, "code_until": items.number(until)}
     return items.item_size(task.id, items.task_item(task) | items.key(task.id, items.TASK) | where_the_code_is)
 
 
