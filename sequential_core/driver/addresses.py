@@ -48,7 +48,7 @@ _PIECE_BYTES = 64 * 1024
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # The same for a name that is not there and for one that is private: else the code could ask for the names inside.
-_NO_ADDRESS = "the host has no address that may be called"
+_NO_ADDRESS = "the host is not known, or has no address that may be called"
 
 
 def look_up(name: str) -> tuple[str, ...]:

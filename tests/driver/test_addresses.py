@@ -20,7 +20,7 @@ from sequential_core.driver.fetcher import Fetcher
 from sequential_core.pending import ErrorAnswer, PendingRequest, ValueAnswer
 
 DEFAULT = Rules()
-NO_ADDRESS = "the host has no address that may be called"
+NO_ADDRESS = "the host is not known, or has no address that may be called"
 
 # To read the certificates that are trusted takes 30 ms, which the tests in clear do not need.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
