@@ -275,6 +275,16 @@ def test_run_tries_again_and_says_so(sequential, server):
     assert "/status/503  status 503 Service Unavailable; again in " in done.stderr
 
 
+def test_run_says_how_to_get_a_response(sequential, server):
+    code = f'const r = await fetch("{server.url}/json/a"); (await r.json()).path'
+    done = sequential("run", "--allow-loopback", "-e", code)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--answers response" in done.stderr
+    done = sequential("run", "--allow-loopback", "--answers", "response", "-e", code)
+    assert (done.returncode, done.stdout) == (0, '"a"\n')
+    assert "--answers response" not in sequential("run", "-e", "(1)()").stderr
+
+
 def test_run_says_why_a_request_failed_that_the_code_catches(sequential, server):
     code = f'await fetch("{server.url}/status/404").catch(() => "none")'
     done = sequential("run", "--allow-loopback", "-e", code)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sequential_core.cli.output import printable
 from sequential_core.model import Task
-from sequential_core.pending import Answer, ErrorAnswer, PendingRequest, PendingTool
+from sequential_core.pending import Answer, ErrorAnswer, PendingRequest, PendingTool, RequestKind, ValueAnswer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +16,9 @@ _SHOWN_LENGTH = 100
 
 # How the errors read that a driver gives for hosts that its rules refuse.
 _REFUSED = "may not be called", "has no address that may be called"
+
+# How the engine says that a value has no such method, as a body's JSON has no json().
+_NO_METHOD = "not a function"
 
 
 class Progress:
@@ -31,6 +34,7 @@ class Progress:
         self._console: Console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
         self._quiet = quiet
         self._refused = False
+        self._gave_value = False
 
     def say(self, text: str, style: str | None = None) -> None:
         """Tells something, however quiet it is to be."""
@@ -53,6 +57,7 @@ class Progress:
         failed = isinstance(answer, ErrorAnswer)
         if isinstance(answer, ErrorAnswer) and any(refused in answer.message for refused in _REFUSED):
             self._refused = True
+        self._gave_value |= isinstance(answer, ValueAnswer) and request.kind is RequestKind.FETCH
         how, style = ("failed", "yellow") if failed else ("answered", "green")
         why = f": {_cause(request, answer.message)}" if isinstance(answer, ErrorAnswer) else ""
         self._tell(f"{_summary(request)}  {how} after {seconds * 1000:.0f} ms{why}", style)
@@ -83,6 +88,8 @@ class Progress:
                 "only public hosts are called, at the ports 80 and 443, unless told otherwise:"
                 " --allow-loopback for this machine, --allow ADDRESS for a private one, --allow HOST:PORT"
             )
+        if self._gave_value and task.error_detail.message == _NO_METHOD:
+            self.say("fetch() gave the body's JSON or text; for code that calls r.json(): --answers response")
 
     def _tell(self, text: str, style: str) -> None:
         if not self._quiet:
