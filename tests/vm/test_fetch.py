@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support import answered, completed, failed, suspended
 
@@ -278,3 +280,28 @@ def test_a_form_goes_out_as_text_from_a_clone_too():
     first, second = suspended(code).requests
     assert first.body == second.body
     assert (first.body_encoding, second.body_encoding) == (None, None)
+
+
+HOSTS = ["a", "api.example.com", "127.0.0.1", "255.255.255.0", "0.0.0.0", "1.2.3", "01.2.3.4", "256.1.1.1", "1.2.3.4.5"]
+HOSTS += ["1.2.3.4.", "0x7f.1", "1.2.3.04", "999", "a.1", "1.a", "10.0.0.1.example.com"]
+PORTS = ["", ":80", ":443", ":8080", ":49152", ":59999", ":60000", ":65535", ":65536", ":99999", ":08080", ":0"]
+
+
+def test_an_url_that_is_not_parsed_is_what_parsing_would_make_of_it():
+    """`fetch` leaves out the parser where an URL is plain."""
+    urls = [f"{scheme}://{host}{port}/p?q=1" for scheme in ("http", "https") for host in HOSTS for port in PORTS]
+    code = (
+        "const attempt = (make) => { try { return make() } catch (error) { return error.name } };"
+        f"{json.dumps(urls)}.map((url) => [attempt(() => new Request(url).url), attempt(() => new URL(url).href)])"
+    )
+    pairs = completed(code)
+    assert len(pairs) == len(urls)
+    assert [made for made, _ in pairs] == [parsed for _, parsed in pairs]
+    assert pairs[urls.index("http://127.0.0.1:49152/p?q=1")][0] == "http://127.0.0.1:49152/p?q=1"
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:49152", "https://10.1.2.3:8443", "http://localhost:3000"])
+def test_an_url_of_this_machine_costs_a_state_no_more_than_another(origin):
+    """The parser leaves a kilobyte behind in the state, once it has run."""
+    other, this = (len(suspended(f"await fetch('{each}/path')").state) for each in ("https://api.example.com", origin))
+    assert this < other + 50

@@ -11,7 +11,7 @@ const { URL } = globalThis;
 const href = uncurry(getOwnPropertyDescriptor(URL.prototype, 'href').get);
 
 // A URL of which is plain to see that parsing would leave it as it is. Most are, and parsing takes as long as all the rest.
-const PLAIN = /^https?:\/\/(?:[a-z][a-z0-9-]*|[a-z0-9][a-z0-9.-]*\.[a-z]{2,})(?::[1-9]\d{3})?(?:\/(?!\.)[A-Za-z0-9\-._~!$&'()*+,;=:@|]*)+(?:\?[!$-&(-;=?-~]*)?$/;
+const PLAIN = /^https?:\/\/(?:[a-z][a-z0-9-]*|[a-z0-9][a-z0-9.-]*\.[a-z]{2,}|(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3})(?::(?:[1-9]\d{3}|[1-5]\d{4}))?(?:\/(?!\.)[A-Za-z0-9\-._~!$&'()*+,;=:@|]*)+(?:\?[!$-&(-;=?-~]*)?$/;
 const PUNYCODE = /xn--/;
 
 const parsedUrl = (given) => {
