@@ -142,8 +142,10 @@ def resume(
     """
     paused = codec.read(state)
     guest = guests.load(paused.guest)
-    body = codec.unpack(paused, guest.dictionary, deltas=deltas.QUICK)
     size = paused.memory_pages * codec.WASM_PAGE_BYTES
+    if size > limits.memory_bytes:  # before it is unpacked: to as much as twice that
+        return Failed(_memory_error(limits), ())
+    body = codec.unpack(paused, guest.dictionary, deltas=deltas.QUICK)
     program = Program(guest, limits, clock, pause_everywhere=pause_everywhere, memory_bytes=size)
     outcome = program.hop(lambda: program.go_on(paused, body, answers))
     program.close()

@@ -169,10 +169,10 @@ class Companion:
     def take(self) -> Snapshot:
         manifest = self._guest.manifest
         size = self._machine.memory_bytes
+        self._told = None  # until it is noted, and what is flagged is what differs
         _grow(self._image, self._store, size)
-        flags = self._told = pages.told(self._machine, self._guest)
-        if flags is None:
-            flags = pages.differing(self._machine, manifest.stack_end, self._image.address)
+        told = pages.told(self._machine, self._guest)
+        flags = pages.differing(self._machine, manifest.stack_end, self._image.address) if told is None else told
         head = self._note(flags, size // codec.PAGE_BYTES * _MOST_PAGE_BYTES + flags.count(1) * _MOST_CHANGED_BYTES)
         runs = self._notes.call(
             "snapshot",
@@ -183,6 +183,7 @@ class Companion:
             manifest.heap_start,
             manifest.arena_lists,
         )
+        self._told = told
         address = self._notes.address
         start, stop = _HEAD.unpack(ctypes.string_at(address + head, _HEAD.size))
         return Snapshot(runs, ctypes.string_at(address + start, stop - start))

@@ -389,6 +389,10 @@ def test_a_memory_for_which_there_is_no_room_is_compared_and_restored_plainly(gu
     monkeypatch.setattr(snapshot, "_SLACK_BYTES", 5 << 30)
     assert take(machine, guest) == expected
     assert take(machine, guest) == expected
+    # What was noted of its pages, if anything, is of an earlier snapshot.
+    machine.write(guest.manifest.stack_end + 8192, b"\x77" * 100)
+    take(machine, guest)
+    assert not snapshot.reset(machine, guest, taken=True)
     fresh = machine_of(guest)
     snapshot.restore(fresh, guest, expected.runs, expected.body)
     assert fresh.read(guest.manifest.stack_end + 4096, guest.manifest.stack_end + 4196) == b"\x77" * 100
