@@ -233,7 +233,8 @@ def _bake_guest() -> None:
     if guest.is_file() and (ROOT / STRIPPER).is_file():
         return
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="new-") as work:
-        _pip("install", "--require-hashes", "--no-deps", f"--target={work}", f"--requirement={_wasmtime(Path(work))}")
+        lock = _locked(Path(work), "wasmtime", "zstandard")
+        _pip("install", "--require-hashes", "--no-deps", f"--target={work}", f"--requirement={lock}")
         if shutil.which("npm") is None:
             node = ROOT / "requirements" / "node.txt"
             _pip("install", "--require-hashes", "--no-deps", f"--target={work}", f"--requirement={node}")
@@ -241,13 +242,15 @@ def _bake_guest() -> None:
         _run(command, "the guest cannot be built", PYTHONPATH=f"{ROOT}{os.pathsep}{work}")
 
 
-def _wasmtime(folder: Path) -> Path:
-    """A lock file with wasmtime alone."""
-    lines = LOCK.read_text().split("\n")
-    begin = next(number for number, line in enumerate(lines) if line.startswith("wasmtime=="))
-    end = next(number for number in range(begin, len(lines)) if not lines[number].endswith("\\"))
-    path = folder / "wasmtime.txt"
-    path.write_text("\n".join(lines[begin : end + 1]))
+def _locked(folder: Path, *names: str) -> Path:
+    """A lock file with these packages alone."""
+    lines, kept = LOCK.read_text().split("\n"), []
+    for name in names:
+        begin = next(number for number, line in enumerate(lines) if line.startswith(f"{name}=="))
+        end = next(number for number in range(begin, len(lines)) if not lines[number].endswith("\\"))
+        kept += lines[begin : end + 1]
+    path = folder / "locked.txt"
+    path.write_text("\n".join(kept))
     return path
 
 
@@ -262,9 +265,8 @@ def _compile_guests(package: Path, architecture: str) -> None:
         elif {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine()) == machine:
             # Such as a Mac: another system's wheel of the same version for the same architecture.
             libraries = Path(work)
-            _pip(
-                "install", "--require-hashes", "--no-deps", f"--target={work}", f"--requirement={_wasmtime(libraries)}"
-            )
+            lock = _locked(libraries, "wasmtime")
+            _pip("install", "--require-hashes", "--no-deps", f"--target={work}", f"--requirement={lock}")
             command = [sys.executable]
         else:
             command = _foreign_python(machine)

@@ -5,7 +5,8 @@ The stripper of TypeScript's types comes with the same packages, see `typescript
 Runs when the project is built, with no more installed than wasmtime and zstandard:
 `python -m sequential_core.vm.build`.
 `--pin` takes the result as the new current guest instead of checking it. `--compile TARGET FOLDER` then compiles
-every guest for a kind of machine, for packages that are made for one.
+every guest for a kind of machine, for packages that are made for one; where the guest is built, that needs no more than
+wasmtime.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from pathlib import Path
 import wasmtime
 
 from sequential_core.typescript import build as typescript
-from sequential_core.vm import cache, corpus, deltas, runtime, wasm
+from sequential_core.vm import cache, runtime, wasm
 from sequential_core.vm.bake import BakeError, bake
 from sequential_core.vm.bundle import BundleError, bundle
-from sequential_core.vm.guest import CURRENT, DICTIONARY_SECTION, DIRECTORY, snapshot_program
+from sequential_core.vm.guest import CURRENT, DELTAS_PROGRAM, DICTIONARY_SECTION, DIRECTORY, snapshot_program
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,7 +123,7 @@ def precompile(target: str, folder: Path, modules: Mapping[str, bytes] | None = 
         guests = [path.read_bytes() for path in sorted(DIRECTORY.glob("*.wasm"))]
         modules = {
             hashlib.sha256(content).hexdigest(): content
-            for content in (*guests, snapshot_program(), deltas.PROGRAM.read_bytes())
+            for content in (*guests, snapshot_program(), DELTAS_PROGRAM.read_bytes())
         }
     for sha256, module in modules.items():
         path = folder / cache.shipped_name(sha256, target)
@@ -157,6 +158,8 @@ def _bake_packages(folder: Path) -> bytes:
         guest = bake(engine, bundle(folder), wanted)
     except (BakeError, BundleError) as error:
         raise BuildError(str(error)) from error
+    from sequential_core.vm import corpus  # not at the top: it needs zstandard, and --compile must do without
+
     return wasm.with_custom_section(guest, DICTIONARY_SECTION, corpus.dictionary(guest))
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-from pathlib import Path
 
 import wasmtime
 
 from sequential_core.deltas import BLOCK_BYTES, PLAIN, check, shape
 from sequential_core.state import WASM_PAGE_BYTES
 from sequential_core.vm import cache, native, runtime
+from sequential_core.vm import guest as guests
 
-PROGRAM = Path(__file__).with_suffix(".wat")
+PROGRAM = guests.DELTAS_PROGRAM
 
 _START = 256
 
@@ -56,7 +56,7 @@ class QuickDeltas:
 
 @runtime.once
 def _module() -> wasmtime.Module:
-    return cache.compiled(PROGRAM, hashlib.sha256(PROGRAM.read_bytes()).hexdigest(), PROGRAM.parent / "guests")
+    return cache.compiled(PROGRAM, hashlib.sha256(PROGRAM.read_bytes()).hexdigest(), guests.DIRECTORY)
 
 
 class _Instance:

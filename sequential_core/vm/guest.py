@@ -14,10 +14,10 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import wasmtime
 
-from sequential_core.dictionary import Dictionary
 from sequential_core.errors import GuestMismatchError, GuestNotFoundError
 from sequential_core.vm import cache, runtime, wasm
 
@@ -29,6 +29,12 @@ _SNAPSHOT_PROGRAM = ("snapshot.wat", "heap.wat")
 
 SECTION = "sequential"
 DICTIONARY_SECTION = "sequential.dictionary"
+
+if TYPE_CHECKING:
+    from sequential_core.dictionary import Dictionary
+
+# What filters large bodies, see `deltas`.
+DELTAS_PROGRAM = Path(__file__).parent / "deltas.wat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +98,7 @@ class Guest:
         if content is None:
             raise GuestNotFoundError
         self.manifest = Manifest.from_json(content)
-        words = wasm.custom_section(module, DICTIONARY_SECTION)
-        self.dictionary = None if words is None else Dictionary(words)
+        self.dictionary = _dictionary_of(module)
         if isinstance(module, Path):
             self.sha256 = module.stem
             self._compiled = compiled or cache.compiled(functools.partial(_read, module), self.sha256, DIRECTORY)
@@ -121,6 +126,14 @@ def snapshot_program() -> bytes:
     """What takes snapshots, in the text format of WebAssembly: compiled, shipped and cached as guests are."""
     parts = [(Path(__file__).parent / name).read_bytes() for name in _SNAPSHOT_PROGRAM]
     return b"(module\n%b)\n" % b"".join(parts)
+
+
+def _dictionary_of(module: bytes | Path) -> Dictionary | None:
+    # Not at the top: guests are compiled for packages where no more than wasmtime is installed.
+    from sequential_core.dictionary import Dictionary
+
+    words = wasm.custom_section(module, DICTIONARY_SECTION)
+    return None if words is None else Dictionary(words)
 
 
 def _read(file: Path) -> bytes:
