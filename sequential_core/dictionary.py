@@ -21,6 +21,9 @@ _T = TypeVar("_T")
 _LEVEL = 5
 _TYPICAL_BYTES = 1 << 12
 
+# In the first byte of a frame: it says how large its content is. zstandard believes that, and no limit then.
+_SAYS_ITS_SIZE = 0b1110_0000
+
 # What a compressor worked on it keeps room for: a little more than twice as much.
 _KEPT_BYTES = 4 << 20
 
@@ -64,6 +67,8 @@ class Dictionary:
             zstandard.ZstdError: it was not compressed with this dictionary, is damaged, or is larger.
             MemoryError: there is no room for so many bytes.
         """
+        if compressed and compressed[0] & _SAYS_ITS_SIZE:
+            raise zstandard.ZstdError("the frame says its size, as none of `compress` does")
         decompressor = _pop(self._decompressors) or zstandard.ZstdDecompressor(
             dict_data=self._data, format=zstandard.FORMAT_ZSTD1_MAGICLESS
         )

@@ -12,8 +12,8 @@ MIB = 1024 * KIB
 # The guest takes 4 MiB, and the engine needs a margin; below this no program could do anything.
 _LEAST_MEMORY_BYTES = 8 * MIB
 
-# WebAssembly memory with 32-bit addresses.
-_MOST_MEMORY_BYTES = 4096 * MIB
+# The host takes the guest's addresses for signed numbers of 32 bits, and snapshot.wat counts to where the memory ends.
+_MOST_MEMORY_BYTES = 2048 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +53,4 @@ class Limits:
             if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
                 raise InvalidRequestError(field.name, "a limit is a number above zero, and whole but for cpu_seconds")
         if not _LEAST_MEMORY_BYTES <= self.memory_bytes <= _MOST_MEMORY_BYTES:
-            raise InvalidRequestError("memory_bytes", "the memory is between 8 MiB and 4 GiB")
+            raise InvalidRequestError("memory_bytes", "the memory is between 8 MiB and 2 GiB")

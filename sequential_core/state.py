@@ -45,6 +45,9 @@ FORMAT_VERSION = 2
 WORD_BYTES = 8
 WASM_PAGE_BYTES = 65536
 
+# What a run takes of a body: two numbers and a word.
+LEAST_RUN_BYTES = 2 + WORD_BYTES
+
 _MOST_MEMORY_PAGES = 1 << 16
 
 _MAGIC = b"SEQ\x1a"
@@ -275,6 +278,9 @@ def unpack(packed: Packed, dictionary: Dictionary | None, *, deltas: Deltas = PL
                 raise StateCorruptedError("its guest has no dictionary")
             raw = dictionary.decompress(packed.content, limit)
         elif packed.packing is None:
+            # A frame that says its size is unpacked to that, whatever the limit.
+            if zstandard.frame_content_size(packed.content) > packed.size:
+                raise StateCorruptedError("its size does not match")
             raw = zstandard.ZstdDecompressor().decompress(packed.content, max_output_size=limit)
         else:
             raw = _NO_DICTIONARY.decompress(packed.content, limit)
@@ -293,6 +299,8 @@ def runs(raw: bytes, count: int, memory_bytes: int) -> tuple[Run, ...]:
     Raises:
         StateCorruptedError: they are not what `body` writes for so many, or do not lie in so many bytes.
     """
+    if count > len(raw) // LEAST_RUN_BYTES:  # before so many numbers are read
+        raise StateCorruptedError("it has fewer runs than it says")
     numbers, at = _read_varints(raw, 2 * count)
     found: list[Run] = []
     end = 0

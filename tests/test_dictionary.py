@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -30,6 +31,22 @@ def test_more_than_the_limit_is_refused():
     assert DICTIONARY.decompress(compressed, 1000) == bytes(1000)
     with pytest.raises(zstandard.ZstdError):
         DICTIONARY.decompress(compressed, 999)
+
+
+@pytest.mark.parametrize("size", [200, 10_000, 100_000, 50_000_000])
+def test_a_frame_that_says_its_size_is_refused_and_not_unpacked(size):
+    """Each number of bytes that zstd has for a size. zstandard would unpack to that, whatever the limit."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        3, write_content_size=True, write_dict_id=False, format=zstandard.FORMAT_ZSTD1_MAGICLESS
+    )
+    bomb = zstandard.ZstdCompressor(compression_params=parameters).compress(bytes(size))
+    tracemalloc.start()
+    try:
+        with pytest.raises(zstandard.ZstdError):
+            DICTIONARY.decompress(bomb, 1000)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\0", b"no frame at all", DICTIONARY.compress(CONTENT[:900])[:-1]])

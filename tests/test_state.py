@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -220,6 +221,25 @@ def test_damage_is_told_by_its_kind(data, error):
     with pytest.raises(StateError) as caught:
         decode(data)
     assert type(caught.value) is error
+
+
+BOMBS = {
+    "format 1": build_1(body=zstandard.compress(bytes(50_000_000))),
+    "format 2": build_2(body=zstandard.compress(bytes(50_000_000))),
+    "runs of two bytes each": build_2(bytes(10_000_000), b"", count=5_000_000, pages=80),
+}
+
+
+@pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS)
+def test_a_small_state_does_not_unpack_to_much(data):
+    assert len(data) < 5000
+    tracemalloc.start()
+    try:
+        with pytest.raises(StateCorruptedError):
+            decode(data)
+        assert tracemalloc.get_traced_memory()[1] < 25_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @BUILDERS

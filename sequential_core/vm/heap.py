@@ -95,15 +95,18 @@ def free_cells(memory: bytes | bytearray, origin: int, lists: int, pages: Contai
     """
     words, halves = memoryview(memory).cast("I"), memoryview(memory).cast("H")
     ranges: list[Range] = []
-    seen, most = 0, len(memory) // _ARENA_MIN_BYTES
+    seen: set[int] = set()
+    most = len(memory) // _ARENA_MIN_BYTES
     try:
         for index, size in enumerate(CELL_BYTES):
             head = lists + index * LIST_HEAD_BYTES
             arena = words[head - origin >> 2]
             while arena != head:
-                at, seen = arena - origin, seen + 1
-                if at < 0 or at & 7 or seen > most or memory[at + 16] != index:
+                at = arena - origin
+                # One that comes again makes the list endless.
+                if at < 0 or at & 7 or at in seen or len(seen) >= most or memory[at + 16] != index:
                     raise Unexpected
+                seen.add(at)
                 if pages is None or at & ~4095 in pages or (at + _ARENA_MAX_BYTES) & ~4095 in pages:
                     ranges += _free_cells(halves, at, size)
                 arena = words[at >> 2]

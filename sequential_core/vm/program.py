@@ -243,8 +243,9 @@ class Program:
     def go_on(self, paused: codec.Packed, body: bytes, answers: Mapping[int, Answer]) -> None:
         """Restores a state, of which `body` is that of `codec.unpack`, and delivers answers. To be called in `hop`."""
         self._restore(paused, body)
-        if self._machine.age:
-            self._machine.age = self._machine.age + 1 if len(body) > _COLLECT_ABOVE_BYTES else 0
+        if age := self._machine.age:
+            # Above the last that counts, all are the same.
+            self._machine.age = min(age, _COLLECT_PAUSES) + 1 if len(body) > _COLLECT_ABOVE_BYTES else 0
         self.settle(answers)
 
     def settle(self, answers: Mapping[int, Answer]) -> None:

@@ -220,9 +220,11 @@ def cpu_time(machine: Machine | None, seconds: float) -> Iterator[None]:
         if carriers is not None:
             carriers.leave()
         _ticker.leave()
-        _running.machine = None
-        if _running.interruption is not None:
-            raise _running.interruption
+        interruption = _running.interruption
+        # Nothing after the block is ended for them, or kept alive by their tracebacks.
+        _running.machine = _running.failure = _running.interruption = None
+        if interruption is not None:
+            raise interruption
 
 
 def change_machine(machine: Machine) -> None:
@@ -300,6 +302,11 @@ def raise_failure() -> None:
         raise _running.failure
 
 
+def is_ending() -> bool:
+    """Whether the guest of this thread is being ended for what a call of the host, or a signal's handler, raised."""
+    return _running.failure is not None or _running.interruption is not None
+
+
 def out_of_time() -> bool:
     """Whether the last `cpu_time` block of this thread ended because its budget was used up."""
     return _running.out_of_time
@@ -312,7 +319,7 @@ def watch(store: wasmtime.Store) -> None:
 
 def _used_up() -> bool:
     _running.out_of_time = time.thread_time() >= _running.cpu_deadline
-    return _running.out_of_time or _running.failure is not None or _running.interruption is not None
+    return _running.out_of_time or is_ending()
 
 
 _callback = native.epoch_callback(_used_up)

@@ -79,10 +79,15 @@ def take(machine: Machine, guest: Guest) -> Snapshot:
     Args:
         machine: no call is under way in it, and `prepare` was called since it was made or restored.
         guest: the machine's.
+
+    Raises:
+        wasmtime.WasmtimeError: the hop is being ended, see `runtime.is_ending`.
     """
     try:
         return _companion(machine, guest).take()
     except (wasmtime.WasmtimeError, wasmtime.Trap):
+        if runtime.is_ending():
+            raise
         # Such as a memory that the process may not have. A task must not end for that.
         return plain(machine, guest)
 
@@ -96,6 +101,8 @@ def restore(machine: Machine, guest: Guest, count: int, body: bytes) -> None:
     try:
         whole = _companion(machine, guest).restore(count, body)
     except (wasmtime.WasmtimeError, wasmtime.Trap):
+        if runtime.is_ending():
+            raise
         restore_plainly(machine, guest, count, body)
         return
     if not whole:
@@ -189,7 +196,7 @@ class Companion:
         return Snapshot(runs, ctypes.string_at(address + start, stop - start))
 
     def restore(self, count: int, body: bytes) -> bool:
-        if count > len(body) // 2:  # each has two numbers
+        if count > len(body) // codec.LEAST_RUN_BYTES:  # before there is room for so many
             return False
         at = self._flags + 2 * count * _INDEX_BYTES
         stop = at + len(body)

@@ -2,16 +2,20 @@
 
 import json
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 from support import answered, completed, failed, suspended
 
+from sequential_core import state as codec
 from sequential_core.answers import nested_too_deeply
+from sequential_core.errors import InvalidRequestError
 from sequential_core.limits import Limits
 from sequential_core.model import ErrorKind
 from sequential_core.pending import ResponseAnswer, ValueAnswer
+from sequential_core.vm import guest as guests
+from sequential_core.vm import machines, waits
 from sequential_core.vm import program as programs
-from sequential_core.vm import waits
 
 
 def test_a_trap_in_a_call_of_the_host_ends_the_program():
@@ -238,3 +242,43 @@ def test_half_a_surrogate_pair_in_a_long_answer_is_replaced():
     done = programs.resume(outcome.state, {1: ResponseAnswer(body="\ud800" * 5000)})
     assert isinstance(done, programs.Completed)
     assert done.result == [0xEF, 0xBF, 0xBD]
+
+
+def test_a_forged_number_of_pauses_is_no_error():
+    """`Machine.age`: it is in the state, and so whatever its writer wants."""
+    guest = guests.current()
+    paused = suspended(
+        "const b = []; for (let i = 0; i < 3000; i++) b.push({ i }); (await fetch('http://a/x')) + b.length"
+    )
+    at = guest.manifest.scratch + 16 - guest.manifest.stack_end
+    state = codec.decode(paused.state, guests.dictionary)
+    runs = sorted([*((start, data) for start, data in state.runs if start != at), (at, b"\xff" * 4 + bytes(4))])
+    forged = codec.encode(replace(state, runs=tuple(runs)), guest.dictionary)
+    assert programs.resume(forged, {1: ValueAnswer(1)}) == programs.Completed(3001, ())
+
+
+def test_a_program_in_the_largest_memory_goes_on_and_leaves_nothing():
+    limits = Limits(memory_bytes=2 << 30)
+    guest = guests.current()
+    state = codec.decode(
+        suspended("const s = 'sesame'.repeat(20); let n = 0; for (;;) n += await fetch('http://a/' + n)").state,
+        guests.dictionary,
+    )
+    # As if it had grown; the last words are the program's too.
+    last = (limits.memory_bytes - guest.manifest.stack_end - 8, b"\x77" * 8)
+    large = replace(state, memory_pages=limits.memory_bytes >> 16, runs=(*state.runs, last))
+    machines._idle.clear()
+    first = programs.resume(codec.encode(large, guest.dictionary), {1: ValueAnswer(1)}, limits)
+    assert isinstance(first, programs.Suspended)
+    assert codec.decode(first.state, guests.dictionary).runs[-1] == last
+    for machine in machines._idle:
+        assert machine.read(guest.manifest.stack_end, guest.manifest.stack_end + len(guest.base)) == guest.base
+        assert machine.read(machine.memory_bytes - 8, machine.memory_bytes) == bytes(8)
+    second = programs.resume(first.state, {2: ValueAnswer(1)}, limits)
+    assert isinstance(second, programs.Suspended)
+    assert [request.url for request in second.requests] == ["http://a/2"]
+
+
+def test_a_memory_of_which_the_host_could_not_tell_the_addresses_is_refused():
+    with pytest.raises(InvalidRequestError, match="2 GiB"):
+        Limits(memory_bytes=(2 << 30) + 1)

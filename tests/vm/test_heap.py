@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -204,6 +205,26 @@ def test_an_endless_list_of_arenas_is_unexpected():
     memory[arena - manifest.stack_end : arena - manifest.stack_end + 4] = arena.to_bytes(4, "little")
     with pytest.raises(Unexpected):
         heap.free_cells(memory, manifest.stack_end, manifest.arena_lists)
+
+
+def test_an_endless_list_of_arenas_is_unexpected_at_the_first_that_comes_again():
+    """A large memory may have many, and each may have 254 free cells: a gigabyte of ranges."""
+    manifest = guests.current().manifest
+    memory = bytearray(guests.current().base) + bytes(32 << 20)
+    arena = arena_at(memory, manifest.arena_lists - manifest.stack_end)
+    at = arena - manifest.stack_end
+    memory[at : at + 4] = arena.to_bytes(4, "little")
+    memory[at + 18 : at + 24] = b"\0\0" + (254).to_bytes(2, "little") + bytes(2)
+    for cell in range(254):
+        start = at + 24 + 16 * cell
+        memory[start : start + 2] = (cell + 1 if cell < 253 else 0xFFFF).to_bytes(2, "little")
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unexpected):
+            heap.free_cells(memory, manifest.stack_end, manifest.arena_lists)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("size", heap.CELL_BYTES)

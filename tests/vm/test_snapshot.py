@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import wasmtime
 from ballast import loaded
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from sequential_core import state as codec
 from sequential_core.errors import StateCorruptedError
 from sequential_core.limits import Limits
 from sequential_core.vm import guest as guests
-from sequential_core.vm import heap, pages, snapshot
+from sequential_core.vm import heap, pages, runtime, snapshot
 from sequential_core.vm import program as programs
 from sequential_core.vm.guest import Guest
 from sequential_core.vm.machine import Machine
@@ -322,6 +323,29 @@ def test_any_body_is_restored_or_refused_both_ways(made):
         else:
             outcomes.append(machine.read(0, machine.memory_bytes))
     assert outcomes[0] == outcomes[1]
+
+
+def test_more_runs_than_a_body_can_have_take_no_room():
+    machine = Machine(guests.current(), DEFAULT)
+    body = bytes(4 << 20)
+    with pytest.raises(StateCorruptedError):
+        snapshot.restore(machine, guests.current(), len(body) // 2, body)
+    assert machine.companion is not None
+    assert machine.companion._notes.memory_bytes < len(body)
+
+
+@pytest.mark.parametrize("what", ["failure", "interruption"])
+def test_a_hop_that_is_being_ended_takes_no_plain_way(what, guest, monkeypatch):
+    """It takes seconds for a large memory, which nobody counts."""
+    machine = machine_of(guest)
+    snapshot.take(machine, guest)
+    monkeypatch.setattr(snapshot, "restore_plainly", lambda *_: pytest.fail("the plain way was taken"))
+    monkeypatch.setattr(snapshot, "_SLACK_BYTES", 5 << 30)
+    monkeypatch.setattr(runtime._running, what, RuntimeError("it was left in the middle"))
+    with pytest.raises(wasmtime.WasmtimeError):
+        snapshot.take(machine, guest)
+    with pytest.raises(wasmtime.WasmtimeError):
+        snapshot.restore(machine, guest, 0, b"")
 
 
 @linux_tells
