@@ -10,6 +10,8 @@ from sequential_core import state as codec
 from sequential_core.vm import corpus, wasm
 from sequential_core.vm import guest as guests
 
+pytestmark = pytest.mark.once  # the guest is the same bytes on every Python
+
 
 def shared(*groups: list[bytes], size: int = 1000) -> bytes:
     return corpus.common_content(groups, size)
