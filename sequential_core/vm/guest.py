@@ -46,7 +46,7 @@ class Manifest:
         heap_start: the first chunk of the heap, see `heap`.
         arena_lists: the heads of the lists of arenas, see `heap`.
         random_state: the eight bytes behind `Math.random`.
-        scratch: sixteen bytes for arguments, zero between calls.
+        scratch: sixteen bytes for arguments, zero between calls; behind them is `Machine.age`.
         context: the engine's JSContext.
         undefined: a handle of the value `undefined`.
         functions: handles of the prelude's functions.

@@ -180,6 +180,7 @@ class Machine(Instance):
 
     def begin(self, limits: Limits, clock: Clock | None) -> None:
         """Begins a hop: the machine is at its image, and the limit of memory is that which it was made with."""
+        self.store.set_epoch_deadline(1)  # `snapshot.reset` has left it without
         self._clock = clock
         self._log_room = limits.log_bytes
         self._log_limit = limits.log_bytes

@@ -208,8 +208,9 @@ class Program:
         self._passed_over: list[int] = []
 
     def close(self) -> None:
-        """Lets another program have the machine."""
-        if not self._failed:
+        """Lets another program have the machine. Nothing is to be called after it."""
+        failed, self._failed = self._failed, True  # once: it would else be given to two
+        if not failed:
             machines.give_back(self._machine, taken=self._taken)
 
     def hop(self, step: Callable[[], None]) -> Outcome:

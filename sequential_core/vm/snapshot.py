@@ -126,8 +126,12 @@ def reset(machine: Machine, guest: Guest, *, taken: bool = False) -> bool:
         taken: a snapshot of it was just taken; nothing was called or written since.
 
     Returns:
-        Whether that was done. Not where the kernel does not tell the pages, or too many were written.
+        Whether that was done. Not where the kernel does not tell the pages, too many were written, or the snapshot was
+        taken plainly.
     """
+    # The callback at an epoch's end must not run here, outside of `cpu_time`: when the handler of a signal raises in
+    # it, wasmtime gets what ctypes leaves as its result, and the process crashes.
+    runtime.leave_alone(machine.store)
     try:
         return _companion(machine, guest).reset(taken=taken)
     except (wasmtime.WasmtimeError, wasmtime.Trap):

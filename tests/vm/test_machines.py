@@ -209,6 +209,14 @@ def test_so_many_machines_are_kept_and_no_more(idle):
     assert [*idle] == used[2:], "the latest"
 
 
+def test_a_program_that_is_closed_twice_gives_its_machine_once(idle):
+    program = programs.Program(guests.current(), OWN)
+    program.hop(lambda: program.begin(b"1"))
+    program.close()
+    program.close()
+    assert len(idle) == 1
+
+
 def test_where_pages_are_not_told_no_machine_is_used_twice(idle, monkeypatch):
     monkeypatch.setattr(pages, "can_be_told", lambda _guest: False)
     paused = suspended("await fetch('http://a/'); 1", OWN)

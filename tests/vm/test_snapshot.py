@@ -365,6 +365,17 @@ def test_a_machine_is_the_image_again_after_a_snapshot_and_a_reset(guest):
     assert machine.read(0, machine.memory_bytes) == bytes(origin) + guest.base
 
 
+@linux_tells
+def test_a_reset_asks_nobody_whether_to_go_on(guest, monkeypatch):
+    """It runs outside of `cpu_time`, where the handler of a signal must not come upon a callback of wasmtime's."""
+    machine = machine_of(guest)
+    take(machine, guest)
+    monkeypatch.setattr(runtime._running, "failure", RuntimeError("a callback would end the call"))
+    runtime.engine().increment_epoch()
+    runtime.engine().increment_epoch()
+    assert snapshot.reset(machine, guest)
+
+
 def damage_in_place(machine: Machine, guest: Guest) -> None:
     """Writes into the C stack, the heap, garbage, and up to the last byte."""
     origin, size = guest.manifest.stack_end, machine.memory_bytes
