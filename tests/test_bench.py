@@ -87,7 +87,7 @@ def test_points_of_the_plots_are_the_hops_of_the_loop_that_were_measured():
 
 
 def test_page_has_a_place_for_the_tables():
-    text = "the tables"
+    text = "| what a run would print |"
     page = report.placed(report.PAGE.read_text(), text)
     assert page.count(text) == page.count(report.BEGIN) == page.count(report.END) == 1
     assert report.placed(page, text) == page
