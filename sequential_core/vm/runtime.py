@@ -213,16 +213,18 @@ def cpu_time(machine: Machine | None, seconds: float) -> Iterator[None]:
     _running.out_of_time = False
     _running.failure = _running.interruption = None
     _running.cpu_deadline = time.thread_time() + seconds
-    _ticker.enter()
     carriers = _carriers()
     try:
         if carriers is not None:
             carriers.enter()
-        yield
+        _ticker.enter()  # within the carriers: what a handler raised in it would leave its lock held
+        try:
+            yield
+        finally:
+            _ticker.leave()
     finally:
         if carriers is not None:
             carriers.leave()
-        _ticker.leave()
         interruption = _running.interruption
         # Nothing after the block is ended for them, or kept alive by their tracebacks.
         _running.machine = _running.failure = _running.interruption = None
@@ -337,7 +339,7 @@ class _Ticker:
     """Advances the epoch of the engine while any hop of this process runs."""
 
     def __init__(self) -> None:
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
         self._active = 0
         self._idle_since = 0.0
         self._ticking = False

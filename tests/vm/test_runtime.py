@@ -82,6 +82,34 @@ except KeyboardInterrupt:
     assert output_of(script) == "interrupted 2"
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="the signal is one of POSIX")
+def test_an_interrupt_at_the_very_beginning_of_a_hop_leaves_the_clock_of_cpu_time_free():
+    """While the lock of its thread is held, which no hop of the process would get again."""
+    script = """
+import signal, threading
+from sequential_core.vm import program as programs, runtime
+
+class Lock:
+    lock = threading.Lock()
+    def __enter__(self):
+        self.lock.acquire()
+        if threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGALRM)
+    def __exit__(self, *_):
+        self.lock.release()
+
+programs.start("1")
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+runtime._ticker._lock = Lock()
+try:
+    programs.start("1 + 1")
+except KeyboardInterrupt:
+    free = Lock.lock.acquire(timeout=10)
+    print("interrupted", free, runtime._ticker._active)
+"""
+    assert output_of(script) == "interrupted True 0"
+
+
 def test_importing_the_engine_starts_no_thread_and_loads_no_guest():
     script = """
 import threading
