@@ -33,7 +33,7 @@ PARTS: list[tuple[str, Any, str]] = [
     ("begin to count CPU time, carry signals", runtime._Carriers, "enter"),
     ("write the state into the memory", snapshot, "restore"),
     ("random numbers, the limit of memory", Machine, "prepare"),
-    ("the answer as JSON", programs, "encode_answer"),
+    ("the answer as JSON", waits, "encode_answer"),
     ("the answer into the guest", Machine, "new_string"),
     ("settle the promise; ask what is pending", Machine, "apply"),
     ("run the jobs: the program itself", Machine, "run_jobs"),

@@ -25,7 +25,7 @@ from sequential_core.errors import (
 )
 from sequential_core.limits import Limits
 from sequential_core.model import ErrorDetail, ErrorKind, LogEntry
-from sequential_core.pending import Answer, ErrorAnswer, Pending, ResponseAnswer, ValueAnswer
+from sequential_core.pending import Answer, Pending
 from sequential_core.vm import deltas, machines, modules, runtime, snapshot, waits
 from sequential_core.vm import guest as guests
 from sequential_core.vm.guest import Guest
@@ -255,7 +255,7 @@ class Program:
         self._machine.prepare()
         for request_id, answer in answers.items():
             machine = self._machine
-            argument = machine.new_string(encode_answer(request_id, answer))
+            argument = machine.new_string(waits.encode_answer(request_id, answer))
             if not machine.truth(machine.apply("settle", argument)):
                 if not machine.truth(machine.apply("isPending", argument)):
                     raise KeyError(request_id)
@@ -507,29 +507,3 @@ def _waits(text: bytes, limits: Limits) -> tuple[tuple[Pending, ...], waits.Time
 
 def _engine_error() -> ErrorDetail:
     return ErrorDetail(ErrorKind.ENGINE, "InternalError", "the engine stopped")
-
-
-def encode_answer(request_id: int, answer: Answer) -> bytes:
-    """An answer as the prelude takes it.
-
-    Raises:
-        ValueError, TypeError, RecursionError: a value is not JSON.
-    """
-    payload: Any
-    match answer:
-        case ValueAnswer(value):
-            kind, payload = "value", value
-        case ResponseAnswer():
-            kind = "response"
-            payload = {
-                "status": answer.status,
-                "statusText": answer.status_text,
-                "headers": dict(answer.headers),
-                "body": answer.body,
-                "bodyEncoding": answer.body_encoding,
-                "url": answer.url,
-                "redirected": answer.redirected,
-            }
-        case ErrorAnswer(message):
-            kind, payload = "error", message
-    return json.dumps([request_id, kind, payload], allow_nan=False, separators=(",", ":")).encode()

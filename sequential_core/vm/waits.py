@@ -1,4 +1,4 @@
-"""What a paused program waits for, from the JSON text that the prelude gives.
+"""What a paused program waits for, from the JSON text that the prelude gives, and the answers as it takes them.
 
 The prelude checks what it is given; but the posted code shares its realm, and whoever performs a request trusts it. So
 everything is checked once more on this side, where the code cannot reach.
@@ -13,7 +13,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sequential_core.answers import MAX_JSON_DEPTH, nested_too_deeply
-from sequential_core.pending import BASE64, Pending, PendingEvent, PendingRequest, PendingTimer, PendingTool
+from sequential_core.pending import (
+    BASE64,
+    Answer,
+    ErrorAnswer,
+    Pending,
+    PendingEvent,
+    PendingRequest,
+    PendingTimer,
+    PendingTool,
+    ResponseAnswer,
+    ValueAnswer,
+)
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -104,3 +115,29 @@ def _checked(request: PendingRequest) -> PendingRequest:
 
 def _instant(milliseconds: Any) -> datetime:
     return _EPOCH + timedelta(milliseconds=min(milliseconds, _LAST_MILLISECONDS))
+
+
+def encode_answer(request_id: int, answer: Answer) -> bytes:
+    """An answer as the prelude takes it.
+
+    Raises:
+        ValueError, TypeError, RecursionError: a value is not JSON.
+    """
+    payload: Any
+    match answer:
+        case ValueAnswer(value):
+            kind, payload = "value", value
+        case ResponseAnswer():
+            kind = "response"
+            payload = {
+                "status": answer.status,
+                "statusText": answer.status_text,
+                "headers": dict(answer.headers),
+                "body": answer.body,
+                "bodyEncoding": answer.body_encoding,
+                "url": answer.url,
+                "redirected": answer.redirected,
+            }
+        case ErrorAnswer(message):
+            kind, payload = "error", message
+    return json.dumps([request_id, kind, payload], allow_nan=False, separators=(",", ":")).encode()

@@ -8,7 +8,7 @@ import pytest
 from support import answered, completed, failed, run_cut, suspended
 
 from sequential_core.model import LogEntry
-from sequential_core.pending import ResponseAnswer, ValueAnswer
+from sequential_core.pending import ErrorAnswer, ResponseAnswer, ValueAnswer
 from sequential_core.vm import program as programs
 
 # --- Chance and time -----------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_the_stack_of_an_error_shows_the_posted_code_only(code):
 def test_the_code_sees_no_frames_of_the_prelude(code):
     outcome = programs.start(code)
     if isinstance(outcome, programs.Suspended):
-        outcome = programs.resume(outcome.state, {1: programs.ErrorAnswer("no route")})
+        outcome = programs.resume(outcome.state, {1: ErrorAnswer("no route")})
     assert isinstance(outcome, programs.Completed)
     assert "prelude" not in outcome.result
 
